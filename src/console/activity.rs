@@ -1,6 +1,7 @@
 //! Requests as they happen and as they were, found by what they did, and counted in charts.
 
 mod charts;
+mod counted;
 mod export;
 mod filter;
 

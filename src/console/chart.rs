@@ -1,8 +1,11 @@
 //! Charts, as drawings that the server makes.
 
+mod groups;
+
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
+pub(super) use self::groups::{Group, groups};
 use super::status_view;
 use crate::management::RequestHistory;
 use crate::model::request_counts::RequestCounts;
@@ -13,6 +16,8 @@ pub(super) struct Past<'a> {
     pub(super) until: Timestamp,
     /// The path at which the requests of a code are shown.
     pub(super) link: &'a dyn Fn(&str) -> String,
+    /// The path at which the requests between these times are shown.
+    pub(super) link_to_part: &'a dyn Fn(Timestamp, Timestamp) -> String,
 }
 
 /// One part of each bar, or one line.
@@ -23,36 +28,10 @@ struct Series<'a> {
 }
 
 impl Past<'_> {
-    /// Requests: those that were sent, with errors of the origin apart, and those that were refused.
+    /// The number of requests.
     pub(super) fn requests(&self) -> Markup {
-        let series = [
-            Series {
-                class: "sent",
-                name: "answered well",
-                value: &|bucket| Some(answered(bucket, &[0, 1, 2])),
-            },
-            Series {
-                class: "fourth",
-                name: "answered 4xx",
-                value: &|bucket| Some(answered(bucket, &[3])),
-            },
-            Series {
-                class: "fifth",
-                name: "answered 5xx",
-                value: &|bucket| Some(answered(bucket, &[4])),
-            },
-            Series {
-                class: "gone",
-                name: "given up",
-                value: &|bucket| Some(answered(bucket, &[5])),
-            },
-            Series {
-                class: "refused",
-                name: "refused or failed",
-                value: &|bucket| Some(f64::from(bucket.refused_total())),
-            },
-        ];
-        self.figure("Requests", &series, &self.bars(&series), "")
+        let series = request_series();
+        self.figure("Requests", &series, &self.bars(&series, true), "")
     }
 
     /// The times until answers began.
@@ -78,7 +57,7 @@ impl Past<'_> {
                 value: &|bucket| Some(f64::from(bucket.not_refreshed)),
             },
         ];
-        self.figure("Refreshes of tokens", &series, &self.bars(&series), "")
+        self.figure("Refreshes of tokens", &series, &self.bars(&series, false), "")
     }
 
     /// Refusals by their reason, most first.
@@ -117,13 +96,26 @@ impl Past<'_> {
                 @if most <= 0.0 {
                     p.none { "None." }
                 } @else {
-                    p.scale { (round(most)) (unit) }
-                    svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" aria-label=(self.told(title, series, unit)) {
+                    p.scale {
+                        @if unit.is_empty() { "at most " (round(most)) " in " (self.length()) }
+                        @else { "at most " (round(most)) (unit) }
+                    }
+                    svg viewBox="0 0 240 60" preserveAspectRatio="none" role="group" aria-label=(self.told(title, series, unit)) {
                         (drawn)
                     }
                     p.axis { (self.edge(self.history.parts.len())) span { (self.edge(self.history.parts.len() / 2)) } (self.edge(0)) }
                 }
             }
+        }
+    }
+
+    /// The length of a part, for people.
+    fn length(&self) -> String {
+        match self.history.seconds {
+            60 => "a minute".to_owned(),
+            3600 => "an hour".to_owned(),
+            seconds if seconds % 3600 == 0 => format!("{} hours", seconds / 3600),
+            seconds => format!("{} minutes", seconds / 60),
         }
     }
 
@@ -163,7 +155,8 @@ impl Past<'_> {
             let (sum, most) =
                 (values.iter().sum::<f64>(), values.iter().copied().fold(0.0, f64::max));
             let words = if unit.is_empty() {
-                format!("{} {}, at most {} at once", round(sum), one.name, round(most))
+                let length = self.length();
+                format!("{} {}, at most {} in {length}", round(sum), one.name, round(most))
             } else {
                 format!("{}: at most {}{unit}", one.name, round(most))
             };
@@ -181,20 +174,23 @@ impl Past<'_> {
         self.history.parts.iter().map(value).fold(0.0, f64::max)
     }
 
-    fn bars(&self, series: &[Series<'_>]) -> Markup {
+    /// Bars of what is counted. Those of requests lead to the requests of their part.
+    fn bars(&self, series: &[Series<'_>], are_requests: bool) -> Markup {
         let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.history.parts.len()));
+        let drawn = |number: usize, bucket: &RequestCounts| {
+            html! {
+                @for (class, top, height) in stacked(series, bucket, most) {
+                    @if height > 0.0 {
+                        rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
+                            width=(short(step * 0.8)) height=(short(height)) {}
+                    }
+                }
+            }
+        };
         html! {
             @for (number, (start, bucket)) in self.history.parts().enumerate() {
                 @if let Some(words) = self.pointed_at(start, bucket, (series, "")) {
-                    g {
-                        title { (words) }
-                        @for (class, top, height) in stacked(series, bucket, most) {
-                            @if height > 0.0 {
-                                rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
-                                    width=(short(step * 0.8)) height=(short(height)) {}
-                            }
-                        }
-                    }
+                    (self.part(are_requests, number, start, (&words, &drawn(number, bucket))))
                 }
             }
         }
@@ -223,11 +219,48 @@ impl Past<'_> {
             @for one in series { path.line.(one.class) d=(path(one)) {} }
             @for (number, (start, bucket)) in self.history.parts().enumerate() {
                 @if let Some(words) = self.pointed_at(start, bucket, (series, " ms")) {
-                    rect.pointed x=(short(count(number) * step)) y="0" width=(short(step)) height="60" { title { (words) } }
+                    (self.part(true, number, start, (&words, &html! {})))
                 }
             }
         }
     }
+
+    /// A part of the time, over its whole height, with its values for those who point at it. It
+    /// leads to its requests, unless it is all that is drawn.
+    fn part(
+        &self,
+        leads_on: bool,
+        number: usize,
+        start: Timestamp,
+        (words, drawn): (&str, &Markup),
+    ) -> Markup {
+        let step = WIDTH / count(self.history.parts.len());
+        let inside = html! {
+            title { (words) }
+            (drawn)
+            rect.pointed x=(short(count(number) * step)) y="0" width=(short(step)) height="60" {}
+        };
+        let length = SignedDuration::from_secs(self.history.seconds);
+        let end = start.saturating_add(length).unwrap_or(start);
+        html! {
+            @if leads_on && self.history.parts.len() > 1 {
+                a href=((self.link_to_part)(start, end)) aria-label=(words) { (inside) }
+            } @else { g { (inside) } }
+        }
+    }
+}
+
+/// The parts of bars of requests: those that were sent, with errors of the origin apart, and those
+/// that were refused.
+fn request_series() -> [Series<'static>; 5] {
+    let one = |class, name, value| Series { class, name, value };
+    [
+        one("sent", "answered well", &|bucket| Some(answered(bucket, &[0, 1, 2]))),
+        one("fourth", "answered 4xx", &|bucket| Some(answered(bucket, &[3]))),
+        one("fifth", "answered 5xx", &|bucket| Some(answered(bucket, &[4]))),
+        one("gone", "given up", &|bucket| Some(answered(bucket, &[5]))),
+        one("refused", "refused or failed", &|bucket| Some(f64::from(bucket.refused_total()))),
+    ]
 }
 
 /// The number of answers with a status of these classes.

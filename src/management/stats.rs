@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::audit::AuditReader;
 use super::fault::{About, Refused};
-use super::requests::moment;
+use super::requests::{RequestQuery, moment};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::request_counts::{RequestCounts, STATUS_CLASSES};
 use crate::store::{CountQuery, CountSpan};
@@ -143,6 +143,36 @@ impl RequestHistory {
         seconds.map(move |after| start(after).unwrap_or_default()).zip(&self.parts)
     }
 
+    /// The counts of those that a query selects by decision and code, which alone counts tell;
+    /// `None` for a decision that is none.
+    pub fn selected(mut self, query: &RequestQuery) -> Option<Self> {
+        let wants_answers = match (query.decision.as_str(), query.code.as_str()) {
+            ("", "") => return Some(self),
+            ("allow" | "failed", "") => true,
+            ("" | "allow" | "refuse" | "failed", _) => false,
+            _ => return None,
+        };
+        let wants_refusals = query.decision != "allow";
+        for part in &mut self.parts {
+            if !wants_answers {
+                part.answered = Default::default();
+            }
+            if !wants_answers || query.decision == "failed" {
+                // The times of those that failed are not known apart.
+                part.took = Default::default();
+            }
+            if query.decision == "failed" {
+                let failed = ["4xx", "5xx"];
+                let classes = part.answered.iter_mut().zip(STATUS_CLASSES);
+                classes.filter(|(_, class)| !failed.contains(class)).for_each(|(n, _)| *n = 0);
+            }
+            let is_wanted = |code: &str| query.code.is_empty() || query.code == code;
+            part.refused.retain(|(code, _)| wants_refusals && is_wanted(code));
+            (part.refreshed, part.not_refreshed) = (0, 0);
+        }
+        Some(self)
+    }
+
     /// The same in longer parts, each made of this number of parts.
     #[must_use]
     pub fn in_parts_of(self, number: usize) -> Self {
@@ -185,3 +215,41 @@ fn part(start: Timestamp, counts: &RequestCounts) -> StatsPart {
 
 /// The largest number of parts in one answer.
 const MAX_PARTS: i64 = 1500;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_history_tells_of_what_a_decision_or_a_code_selects() {
+        let mut part = RequestCounts::default();
+        for status in [200, 200, 404, 503, 0] {
+            part.count(status, None, Some(Duration::from_millis(3)));
+        }
+        part.count(403, Some("DomainNotAllowed"), None);
+        part.count(502, Some("CertificateInvalid"), None);
+        part.count_refresh(true);
+        let history =
+            RequestHistory { start: Timestamp::UNIX_EPOCH, seconds: 60, parts: vec![part] };
+        let totals = |decision: &str, code: &str| {
+            let [decision, code] = [decision, code].map(str::to_owned);
+            let query = RequestQuery { decision, code, ..RequestQuery::default() };
+            let selected = history.clone().selected(&query)?;
+            Some((selected.parts[0].sent(), selected.parts[0].refused_total()))
+        };
+        for (decision, code, wanted) in [
+            ("", "", Some((5, 2))),
+            ("allow", "", Some((5, 0))),
+            ("refuse", "", Some((0, 2))),
+            ("failed", "", Some((2, 2))),
+            ("", "DomainNotAllowed", Some((0, 1))),
+            ("refuse", "DomainNotAllowed", Some((0, 1))),
+            ("allow", "DomainNotAllowed", Some((0, 0))),
+            ("sent", "", None),
+        ] {
+            assert_eq!(totals(decision, code), wanted, "{decision} {code}");
+        }
+    }
+}

@@ -57,7 +57,7 @@ pub(super) fn form(context: &PageContext, query: &RequestQuery) -> Markup {
                 }
             }
             (more(context, query))
-            input type="hidden" name="span" value=(context.query("span"));
+            @for name in VIEWED { input type="hidden" name=(name) value=(context.query(name)); }
             button type="submit" { "Filter" }
             @if is_filtered(context) { a href=(context.path("/activity")) { "Show all" } }
         }
@@ -141,7 +141,7 @@ pub(super) fn filtered(context: &PageContext, name: &str, value: &str) -> String
 /// A path with the page's filters, of which these are others.
 pub(super) fn filtered_at(context: &PageContext, below: &str, more: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for name in FILTERS.into_iter().chain(["span"]) {
+    for name in FILTERS.into_iter().chain(VIEWED) {
         let value = context.query(name);
         if !value.is_empty() && more.iter().all(|(known, _)| *known != name) {
             query.append_pair(name, value);
@@ -163,6 +163,9 @@ const FILTERS: [&str; 10] = [
     "since",
     "until",
 ];
+
+/// The parameters that say which charts are looked at.
+const VIEWED: [&str; 2] = ["span", "by"];
 
 const MORE_FILTERS: [&str; 7] = ["code", "status", "method", "path", "since", "until", "id"];
 

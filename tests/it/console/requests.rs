@@ -247,3 +247,82 @@ async fn requests_are_found_by_what_they_did_and_downloaded() {
     assert_eq!(ids.collect::<Vec<_>>(), [refused, rejected, well]);
     assert_eq!(visitor.get(&format!("{ACTIVITY}/export")).await.status, 404);
 }
+
+#[tokio::test]
+async fn charts_follow_the_filters_and_their_parts_lead_on() {
+    let origin = origin().await;
+    let running = running(&origin).await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    for (line, connection) in [
+        ("GET https://api.example.test/v1/a", "crm"),
+        ("GET https://api.example.test/v1/b", "crm"),
+        ("POST https://api.example.test/no/b", "crm"),
+        ("GET https://evil.example.test/v2", "shop"),
+    ] {
+        entered(&running, &visitor, line, connection).await;
+    }
+    let charts = async |query: &str| {
+        let page = visitor.get(&format!("{ACTIVITY}?{query}")).await.text();
+        page.split_once("<h2 id=\"requests\">").unwrap().0.to_owned()
+    };
+    soon(async { while !charts("").await.contains("1 refused or failed") {} }).await;
+    // 1. Over time: what was counted ahead where that tells all, else the entries.
+    for (query, said, unsaid) in [
+        ("", "2 answered well, 1 answered 4xx, 1 refused or failed", "0 answered"),
+        ("decision=refuse", "1 refused or failed", "answered well,"),
+        ("decision=failed", "1 answered 4xx, 1 refused or failed", "answered well,"),
+        ("code=DomainNotAllowed", "1 refused or failed", "answered 4xx,"),
+        ("method=POST", "1 answered 4xx", "refused or failed, at most"),
+        ("status=401", "1 answered 4xx", "refused or failed, at most"),
+        ("path=/v1/", "2 answered well", "refused or failed, at most"),
+        ("of=all&connection=shop", "1 refused or failed", "answered well, at most"),
+    ] {
+        let drawn = charts(query).await;
+        let told = drawn.split("aria-label=\"Requests: ").nth(1).unwrap_or_default();
+        let told = told.split('"').next().unwrap();
+        let words = format!("{drawn} | {told}");
+        assert!(words.contains(said) && !told.contains(unsaid), "{query}: {words}");
+        assert!(drawn.contains(" in a minute"), "{query}: {drawn}");
+    }
+    // 2. By what they have in common, each with its values and the way to its requests.
+    for (query, words, link) in [
+        (
+            "by=method",
+            "GET: 3 requests, of these 2 answered well, 1 refused",
+            "by=method&amp;method=GET",
+        ),
+        ("by=status", "401: 1 request, of these 1 answered 4xx", "by=status&amp;status=401"),
+        ("by=code", "DomainNotAllowed: 1 request, of", "by=code&amp;code=DomainNotAllowed"),
+        ("by=code", "2xx: 2 requests, of these 2", "by=code&amp;status=2xx&amp;decision=allow"),
+        ("by=path", "/v1/: 2 requests", "by=path&amp;path=%2Fv1%2F"),
+        ("by=path&path=/v1/", "/v1/a: 1 request", "by=path&amp;path=%2Fv1%2Fa"),
+        (
+            "by=method&connection=crm",
+            "GET: 2 requests",
+            "connection=crm&amp;by=method&amp;method=GET",
+        ),
+    ] {
+        let drawn = charts(query).await;
+        assert!(drawn.contains(words), "{query}: {words}: {drawn}");
+        assert!(drawn.contains(&format!("href=\"{ACTIVITY}?{link}\"")), "{link}: {drawn}");
+        assert!(!drawn.contains("Time until"), "{query}: {drawn}");
+    }
+    // 3. A bar leads to its part of the time, whose list has its requests.
+    let drawn = charts("connection=crm").await;
+    let link = drawn.split("href=\"").find(|link| link.contains("since=")).unwrap();
+    let link = link.split('"').next().unwrap().replace("&amp;", "&");
+    assert!(link.contains("connection=crm&since=20") && link.contains("&until=20"), "{link}");
+    let page = visitor.get(&link).await.text();
+    assert!(page.contains("<strong>POST</strong>") && !page.contains("evil"), "{page}");
+    // 4. Who reaches some connections sees the charts of those alone.
+    let some = json!({
+        "name": "some", "integration": "acme", "scopes": ["audit"], "connections": ["shop"],
+    });
+    let some = running.manage("POST /api/keyferry/v1/tokens", Some(some)).await.json();
+    let bound = running.sign_in(some["token"]["secret"].as_str().unwrap()).await;
+    let page = bound.get(&format!("{ACTIVITY}?by=method")).await.text();
+    assert!(
+        page.contains("GET: 1 request, of these 1 refused") && !page.contains("POST:"),
+        "{page}"
+    );
+}
