@@ -31,6 +31,7 @@ mod shapes;
 mod sign_in;
 mod stats;
 mod status;
+mod status_list;
 mod tokens;
 mod unusable;
 
@@ -64,9 +65,8 @@ pub use self::sign_in::{
     ConsoleSession, OpenIdRedirect, PersonSignedIn, SESSION_COOKIE_AGE, SignInFault, session_ends,
 };
 pub use self::stats::{RequestHistory, StatsQuery};
-pub use self::status::{
-    ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess, StatusFilter, StatusPage,
-};
+pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess};
+pub use self::status_list::{StatusFilter, StatusKey, StatusOrder, StatusPage};
 pub use self::tokens::{CreatedToken, TOKEN_ORDERS, TokenAdmin, TokenDefect, TokenQuery};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;

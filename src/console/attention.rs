@@ -95,7 +95,9 @@ pub(super) async fn everywhere(context: &PageContext) -> Markup {
 }
 
 fn must_act(name: &str) -> String {
-    format!("{} must act.", capitalized(status_view::actor(name)))
+    let actor = status_view::actor(name);
+    let actor = actor.split_once(", which").map_or(actor, |(short, _)| short);
+    format!("{} must act.", capitalized(actor))
 }
 
 /// The page of the last request that failed, where the failures are the state, for those who may

@@ -100,6 +100,39 @@ function askAgain(button) {
   });
 }
 
+/** A box that selects all rows, and says when some are selected. */
+function selectAll(form) {
+  const boxes = [...form.elements].filter(({ type }) => type === "checkbox");
+  const head = document.querySelector("thead .pick");
+  if (!head || boxes.length === 0) return;
+  const all = document.createElement("input");
+  all.type = "checkbox";
+  all.setAttribute("aria-label", "Select all on this page");
+  const look = () => {
+    const chosen = boxes.filter(({ checked }) => checked).length;
+    all.checked = chosen === boxes.length;
+    all.indeterminate = chosen > 0 && !all.checked;
+  };
+  all.addEventListener("change", () => { for (const box of boxes) box.checked = all.checked; });
+  for (const box of boxes) box.addEventListener("change", look);
+  head.replaceChildren(all);
+  look();
+}
+
+/** The bars of a chart, of which Tab reaches one, and the arrow keys the others. */
+function walkBars(chart) {
+  const bars = [...chart.querySelectorAll("a")];
+  bars.slice(0, -1).forEach((bar) => bar.setAttribute("tabindex", "-1"));
+  chart.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const next = bars[bars.indexOf(document.activeElement) + by];
+    if (!by || !next) return;
+    event.preventDefault();
+    for (const bar of bars) bar.setAttribute("tabindex", bar === next ? "0" : "-1");
+    next.focus();
+  });
+}
+
 /** What happens while somebody looks; at most so many rows, and only while the page is seen. */
 function watch(body) {
   const pause = document.getElementById("pause"), said = document.getElementById("arrived");
@@ -182,6 +215,8 @@ localise(document);
 // What is shown once came with a form, which a reload must not send again.
 if (document.querySelector("[data-once]")) history.replaceState(null, "", location.pathname);
 document.querySelectorAll("[data-live]").forEach(watch);
+document.querySelectorAll(".chart > svg").forEach(walkBars);
+document.querySelectorAll("form.bulk").forEach(selectAll);
 offerCopies(document);
 document.querySelectorAll("[data-preview]").forEach(preview);
 document.querySelectorAll("[data-filter]").forEach(filter);

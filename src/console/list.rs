@@ -1,15 +1,23 @@
-//! The list of connections: all types, searched and filtered, a page at a time.
+//! The list of connections: all types, searched, filtered and sorted, a page at a time.
+
+mod bulk;
+mod order;
 
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use self::order::{at, heads, order_field};
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
 use super::{attention, status_view};
-use crate::management::{ATTENTION, ConnectionStatus, Scope, State, StatusFilter, StatusPage};
+use crate::management::{
+    ATTENTION, ConnectionStatus, Scope, State, StatusFilter, StatusOrder, StatusPage,
+};
 use crate::model::connection::ConnectionType;
 use crate::store::PageRange;
+
+pub(super) use self::bulk::act;
 
 pub(super) async fn list(context: PageContext) -> PageResult {
     let access = context.management().status_access(&context.operator, context.integration());
@@ -30,6 +38,7 @@ fn search(context: &PageContext) -> StatusFilter<'_> {
         text: context.query("q").trim(),
         kind: ConnectionType::parse(context.query("type")).ok(),
         state,
+        order: StatusOrder::parse(context.query("sort")).unwrap_or_default(),
         window: PageRange { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
         attention: if is_first { MAX_ATTENTION } else { 0 },
     }
@@ -53,8 +62,9 @@ fn shown(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) 
             @if survey.page.items.is_empty() {
                 p.empty { "No connection is like that. " a href=(context.path("/connections")) { "Show all" } "." }
             } @else {
-                (table(context, &survey.page.items, now))
-                (pages(context, search, survey))
+                (table(context, search, &survey.page.items, now))
+                (pages(context, search, survey, now))
+                @if context.may_write() { (bulk::form(context, search)) }
             }
         }
     };
@@ -83,7 +93,7 @@ fn nothing(context: &PageContext) -> Markup {
                     a href=(context.path("/clients")) { "or set up an OAuth client" }
                 }
             } @else {
-                p { "Your token may not create one: it lacks the scope write." }
+                p { "You may not create one: that needs the scope write." }
             }
         }
     }
@@ -123,33 +133,36 @@ fn filters(context: &PageContext, search: &StatusFilter<'_>) -> Markup {
                     }
                 }
             }
+            (order_field(search.order))
             button type="submit" { "Search" }
         }
     }
 }
 
-fn table(context: &PageContext, items: &[ConnectionStatus], now: Timestamp) -> Markup {
+fn table(
+    context: &PageContext,
+    search: &StatusFilter<'_>,
+    items: &[ConnectionStatus],
+    now: Timestamp,
+) -> Markup {
     html! {
         table.rows.connections {
             caption.unseen { "Connections" }
-            thead { tr {
-                th scope="col" { "Name" }
-                th.wide scope="col" { "Type" }
-                th.wide scope="col" { "Allowed domain" }
-                th scope="col" { "State" }
-                th.medium scope="col" { "Last used" }
-                th.wide scope="col" { "Last error" }
-                th.number.medium scope="col" { "Today" }
-            } }
+            (heads(context, search))
             tbody { @for item in items { (row(context, item, now)) } }
         }
     }
 }
 
 fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup {
+    // 1. The share of failures, in numbers for those who point at it.
     let domain = &item.domains;
+    let (requests, failed) = item.health.window_totals();
+    let of_these = format!("{failed} of the last {requests} requests");
+    // 2. The cells.
     html! {
         tr {
+            @if context.may_write() { td.pick { @if !item.declared { (bulk::pick(item)) } } }
             th scope="row" {
                 @if context.operator.may(Scope::Read) {
                     a href=(path(context, item)) { (status_view::breakable(item.name.as_str())) }
@@ -162,6 +175,9 @@ fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup
             td { (status_view::state(item, now)) }
             td.medium { @if let Some(at) = item.last_used() { (status_view::time(at)) } @else { span.none { "–" } } }
             td.wide { (last_error(context, item)) }
+            td.number.widest title=[(requests > 0).then_some(of_these)] {
+                @if requests > 0 { ((failed * 100).div_ceil(requests)) " %" } @else { span.none { "–" } }
+            }
             td.number.medium { (item.health.used_today(now.as_second())) }
         }
     }
@@ -187,17 +203,18 @@ pub(super) fn path(context: &PageContext, item: &ConnectionStatus) -> String {
     context.path(&format!("/connections/{}/{}", item.kind.as_str(), item.name))
 }
 
-fn pages(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) -> Markup {
+fn pages(
+    context: &PageContext,
+    search: &StatusFilter<'_>,
+    survey: &StatusPage,
+    now: Timestamp,
+) -> Markup {
     let backwards = search.window.before.is_some() && search.window.after.is_none();
     let (more, others) = (survey.page.has_more, survey.has_others);
     let (has_next, has_previous) = if backwards { (others, more) } else { (more, others) };
-    let link = |cursor: &str, item: Option<&ConnectionStatus>| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("q", search.text);
-        query.append_pair("type", search.kind.map_or("", ConnectionType::as_str));
-        query.append_pair("state", search.state.unwrap_or_default());
-        query.append_pair(cursor, item.map_or("", |item| item.name.as_str()));
-        format!("{}?{}", context.path("/connections"), query.finish())
+    let link = |name: &str, item: Option<&ConnectionStatus>| {
+        let place = item.map(|item| search.order.cursor(item, now)).unwrap_or_default();
+        at(context, search, search.order, Some((name, &place)))
     };
     html! {
         @if has_next || has_previous {

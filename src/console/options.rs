@@ -7,10 +7,11 @@ use super::connection::{self, PageForm};
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::page_context::{PageContext, PageResult, see};
-use crate::management::AnyConnection;
+use crate::management::{ConnectionRef, Refused, WriteAccess};
+use crate::model::connection::ConnectionType;
 use crate::model::options::ConnectionOptions;
-use crate::model::record::Detail;
 use crate::model::rules::WrittenRule;
+use crate::secret::Secret;
 use crate::wire::{
     AwsMembers, CustomMembers, Member, OAuthConnectionChange, OptionMembers, RuleMembers,
     StaticMembers, time,
@@ -21,36 +22,10 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
     let mut values = context.read(request).await?;
     let rules = rules(&mut values);
     if let Some(rules) = rules {
-        let options = members(&values, rules);
+        let (options, client_key) = (members(&values, rules), values.secret_if_any(CLIENT_KEY));
         let writing = context.write_access()?;
-        // A connection by OAuth has its own way to be changed.
-        let changed = match connection::find(&context).await? {
-            AnyConnection::OAuth(_) => {
-                let mut request = OAuthConnectionChange::default();
-                request.put_options(options);
-                request.client_key = values.secret_if_any(CLIENT_KEY);
-                let pointer = connection::pointer(&context);
-                writing.change_authorized(&pointer, request).await.map(|_shown| ())
-            }
-            AnyConnection::Static(shown) if matches!(shown.detail, Detail::Custom(_)) => {
-                let mut request = CustomMembers::default();
-                request.put_options(options);
-                request.client_key = values.secret_if_any(CLIENT_KEY);
-                writing.update_custom(context.place("name"), request).await
-            }
-            AnyConnection::Static(shown) if matches!(shown.detail, Detail::AwsSigV4(_)) => {
-                let mut request = AwsMembers::default();
-                request.put_options(options);
-                request.client_key = values.secret_if_any(CLIENT_KEY);
-                writing.update_aws(context.place("name"), request).await
-            }
-            AnyConnection::Static(_) => {
-                let mut request = StaticMembers::default();
-                request.put_options(options);
-                request.client_key = values.secret_if_any(CLIENT_KEY);
-                writing.update(connection::kind(&context)?, context.place("name"), request).await
-            }
-        };
+        let (kind, name) = (connection::kind(&context)?, context.place("name"));
+        let changed = put(&writing, kind, name, options, client_key).await;
         match changed {
             Ok(()) => return Ok(see(&connection::path(&context, "?done=replaced"))),
             Err(refused) => values.blame(refused).map_err(|refused| context.refuse(refused))?,
@@ -58,6 +33,39 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
     }
     let found = connection::find(&context).await?;
     Ok(connection::page(&context, &found, Some((PageForm::Options, &values))).await)
+}
+
+/// Changes the options of a connection, which each type has its own way for.
+pub(super) async fn put(
+    writing: &WriteAccess<'_>,
+    kind: ConnectionType,
+    name: &str,
+    options: OptionMembers,
+    client_key: Member<Secret>,
+) -> Result<(), Refused> {
+    match kind {
+        ConnectionType::OAuth => {
+            let mut request = OAuthConnectionChange { client_key, ..Default::default() };
+            request.put_options(options);
+            let pointer = ConnectionRef { name: Some(name.to_owned()), uuid: None };
+            writing.change_authorized(&pointer, request).await.map(|_shown| ())
+        }
+        ConnectionType::Custom => {
+            let mut request = CustomMembers { client_key, ..Default::default() };
+            request.put_options(options);
+            writing.update_custom(name, request).await
+        }
+        ConnectionType::AwsSigV4 => {
+            let mut request = AwsMembers { client_key, ..Default::default() };
+            request.put_options(options);
+            writing.update_aws(name, request).await
+        }
+        ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
+            let mut request = StaticMembers { client_key, ..Default::default() };
+            request.put_options(options);
+            writing.update(kind, name, request).await
+        }
+    }
 }
 
 /// The rules of the lines of a field; `None` where one is none, which is noted.

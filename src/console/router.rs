@@ -38,6 +38,7 @@ fn within() -> Router<ConsoleState> {
     let one = "/connections/{type}/{name}";
     let rows = [
         ("/connections".to_owned(), get(list::list)),
+        ("/connections/bulk".to_owned(), post(list::act)),
         ("/connections/new".to_owned(), get(create::choose)),
         ("/connections/new/{type}".to_owned(), get(create::fields).post(create::create)),
         (one.to_owned(), get(connection::show)),

@@ -1,20 +1,16 @@
 //! The health of connections, over all instances: which work, which fail and why, who must act.
 
-use std::cmp::Reverse;
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::Management;
 use super::fault::{About, Refused, Scope};
 use super::listing::{ListPage, contains, cut};
 use super::operator::Operator;
-use super::status::{ConnectionStatus, KnownHealth, State, StatusFilter};
+use super::status::{ConnectionStatus, State};
 use crate::model::connection_health::{FailureSummary, LastFailure};
 use crate::model::name::IntegrationName;
 use crate::model::name_rule;
 use crate::model::remedy::{FailureRemedy, RemedyActor};
-use crate::state::RegisteredConnection;
 use crate::store::PageRange;
 use crate::wire::{FailureView, HealthView, time};
 
@@ -86,31 +82,6 @@ impl Management {
     }
 }
 
-impl StatusFilter<'_> {
-    /// Those that need attention, the most failures first; none where none are wanted.
-    pub(super) fn needing<'l>(
-        &self,
-        within: &[&'l Arc<RegisteredConnection>],
-        health: &KnownHealth,
-        now: Timestamp,
-    ) -> Vec<&'l Arc<RegisteredConnection>> {
-        if self.attention == 0 {
-            return Vec::new();
-        }
-        let failures = |listing: &&'l Arc<RegisteredConnection>| {
-            let health = health.of(listing);
-            let state = State::of(&listing.connection, &health, now);
-            let failed = health.failure_summary().map_or(0, |summary| summary.failed);
-            state.needs_attention().then_some((Reverse(failed), *listing))
-        };
-        let mut found: Vec<_> = within.iter().filter_map(failures).collect();
-        found.sort_by(|(a, one), (b, other)| {
-            a.cmp(b).then_with(|| one.connection.name().cmp(other.connection.name()))
-        });
-        found.into_iter().map(|(_, listing)| listing).collect()
-    }
-}
-
 impl State {
     /// Tells whether it is among the states of this name.
     pub(super) fn is_among(self, name: &str) -> bool {
@@ -170,8 +141,7 @@ impl ConnectionStatus {
         let health = &self.health;
         let summary = health.failure_summary();
         let remedy = self.state.remedy();
-        let requests = health.windows.iter().map(|window| u64::from(window.requests)).sum();
-        let failed = health.windows.iter().flat_map(|window| &window.failed);
+        let (requests, failed) = health.window_totals();
         HealthView {
             integration: integration.to_string(),
             name: self.name.to_string(),
@@ -181,7 +151,7 @@ impl ConnectionStatus {
             advice: remedy.map_or("", |remedy| remedy.advice).to_owned(),
             failing_since: summary.map(|summary| second_text(summary.since)),
             requests,
-            failed: failed.map(|(_, count)| u64::from(*count)).sum(),
+            failed,
             requests_today: health.used_today(now.as_second()).into(),
             last_used_at: (health.last_used != 0).then(|| second_text(health.last_used)),
             last_failure: health.failure.as_ref().map(failure_view),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::connections::ReadAccess;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
-use super::{ListPage, Management};
+use super::{Management, StatusFilter, StatusPage};
 use crate::error::chain;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect, FormerConnection};
@@ -20,7 +20,6 @@ use crate::model::record::Detail;
 use crate::model::remedy::FailureRemedy;
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
-use crate::store::PageRange;
 
 /// A connection that is in force, and how it stands.
 #[derive(Clone, Debug)]
@@ -73,38 +72,6 @@ pub enum State {
     Unused,
     /// Requests are answered.
     Works,
-}
-
-/// Selects connections.
-#[derive(Clone, Debug)]
-pub struct StatusFilter<'a> {
-    /// A text that their name or allowed domain contains, in whatever case.
-    pub text: &'a str,
-    /// Of which type they are.
-    pub kind: Option<ConnectionType>,
-    /// The name of their state, or the one of all in which somebody must act.
-    pub state: Option<&'a str>,
-    /// The part of the list that is wanted.
-    pub window: PageRange,
-    /// The number of connections that need attention, of all, that are wanted beside.
-    pub attention: usize,
-}
-
-/// The connections that were found.
-#[derive(Clone, Debug)]
-pub struct StatusPage {
-    /// The part that is wanted.
-    pub page: ListPage<ConnectionStatus>,
-    /// Tells whether there is more in the other direction.
-    pub has_others: bool,
-    /// The number that was found in all.
-    pub found: usize,
-    /// The number within the token's reach.
-    pub all: usize,
-    /// Those that need attention, the most failures first, as far as they were asked for.
-    pub attention: Vec<ConnectionStatus>,
-    /// The number of all of these; 0 where none were asked for.
-    pub needing: usize,
 }
 
 impl State {
@@ -250,7 +217,7 @@ impl Management {
 }
 
 impl StatusAccess<'_> {
-    /// The connections that were asked for, in the order of their names.
+    /// The connections that were asked for, in the order that was.
     pub async fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
         self.0.status_page(search).await
     }
@@ -262,33 +229,6 @@ impl StatusAccess<'_> {
 }
 
 impl ReadAccess<'_> {
-    /// Finds the states of connections, in the order of their names.
-    pub async fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
-        let (registry, now) = (self.management.registry(), self.management.clock.now());
-        let health = self.management.health_of(Some(self.integration.as_str()), None).await;
-        let within: Vec<_> = registry
-            .listed_in(self.integration.as_str())
-            .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
-            .collect();
-        let all = within.len();
-        let needing = search.needing(&within, &health, now);
-        let mut found: Vec<_> =
-            within.into_iter().filter(|listing| search.wants(listing, &health, now)).collect();
-        found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
-        let wanted = |listing: &&&Arc<RegisteredConnection>| {
-            super::listing::contains(&search.window, listing.connection.name().as_str())
-        };
-        let inside: Vec<_> = found.iter().filter(wanted).collect();
-        let has_others = search.window.after.is_some() || search.window.before.is_some();
-        let page = super::listing::cut(inside, &search.window, false);
-        let status =
-            |listing: &RegisteredConnection| ConnectionStatus::of(listing, health.of(listing), now);
-        let items = page.items.into_iter().map(|listing| status(listing)).collect();
-        let page = ListPage { items, has_more: page.has_more };
-        let attention = needing.iter().take(search.attention).map(|it| status(it)).collect();
-        StatusPage { page, has_others, found: found.len(), all, attention, needing: needing.len() }
-    }
-
     /// The names of connections in order, at most this many; `true` when there are more.
     pub fn names(&self, limit: usize) -> (Vec<ConnectionName>, bool) {
         let registry = self.management.registry();
@@ -376,23 +316,6 @@ impl Management {
         }
         KnownHealth(known)
     }
-}
-
-impl StatusFilter<'_> {
-    fn wants(&self, listing: &RegisteredConnection, health: &KnownHealth, now: Timestamp) -> bool {
-        let connection = &listing.connection;
-        self.kind.is_none_or(|kind| kind == connection.kind())
-            && (contains(connection.name().as_str(), self.text)
-                || connection.domains().any(|it| contains(&it.to_string(), self.text)))
-            && self
-                .state
-                .is_none_or(|name| State::of(connection, &health.of(listing), now).is_among(name))
-    }
-}
-
-/// Returns whether `whole` contains `text`, both being letters that have one lower case.
-fn contains(whole: &str, text: &str) -> bool {
-    text.is_empty() || whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
 }
 
 /// The words for an access token that has expired and can be refreshed.

@@ -191,6 +191,12 @@ impl ConnectionHealth {
         if self.day == now.div_euclid(86_400) { self.today } else { 0 }
     }
 
+    /// The number of requests in the window, and of those that failed.
+    pub fn window_totals(&self) -> (u64, u64) {
+        let requests = self.windows.iter().map(|window| u64::from(window.requests)).sum();
+        (requests, self.windows.iter().map(|window| u64::from(window.failed_total())).sum())
+    }
+
     /// A summary of the failures; `None` while few requests fail, or those of late don't.
     pub fn failure_summary(&self) -> Option<FailureSummary> {
         let mut window = HealthWindow::default();

@@ -1,5 +1,6 @@
 //! The console: who gets in, what pages say and do, and what they never show.
 
+mod list;
 mod requests;
 
 use std::time::Instant;
@@ -449,14 +450,22 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     }
     let running = world.run().await;
     let visitor = running.sign_in(&admin(&running).await).await;
-    for query in ["", "?q=c42.EXAMPLE", "?q=connection_099&state=unused", "?after=connection_05000"]
-    {
+    for query in [
+        "",
+        "?q=c42.EXAMPLE",
+        "?q=connection_099&state=unused",
+        "?after=connection_05000",
+        "?sort=-failed",
+        "?sort=state&after=4:connection_05000",
+    ] {
         let begun = Instant::now();
         let page = visitor.get(&format!("{LIST}{query}")).await;
         let (took, bytes) = (begun.elapsed().as_millis(), page.body.len());
         println!("the list by {query}: {took} ms, {bytes} bytes");
         assert!(page.status == 200 && page.body.len() < 150 << 10, "{query}");
     }
+    let page = visitor.get(&format!("{LIST}?sort=state&after=4:connection_05000")).await.text();
+    assert!(page.contains(">connection_05001<") && page.contains("sort=state&amp;before=4%3A"));
     let page = visitor.get(&format!("{LIST}?after=connection_05000")).await.text();
     assert!(page.contains(">connection_05001<") && page.contains("10000 in all"), "{page}");
     let back = visitor.get(&format!("{LIST}?before=connection_05001")).await.text();
@@ -513,6 +522,23 @@ async fn a_custom_connection_is_made_and_its_secrets_are_replaced() {
         (made.status, made.field("location")),
         (303, "/console/i/acme/connections/custom/datadog?done=created")
     );
+    // A well-known API of that type has its title, its documentation and its hints, also after a
+    // fault.
+    let preset = format!("{path}?preset=telegram");
+    for page in [visitor.get(&preset).await, visitor.post(&preset, &[("name", "a b")]).await] {
+        let text = page.text();
+        for said in [
+            "<h1>Create a connection: Telegram, Bot API</h1>",
+            "https://core.telegram.org/bots/api#authorizing-your-bot",
+            "The program writes bot-KEYFERRY",
+            "Token of the bot",
+            "action=\"/console/i/acme/connections/new/custom?preset=telegram\"",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+    let preset = visitor.get(&format!("{path}?preset=datadog")).await.text();
+    assert!(preset.contains("Secret application_key") && preset.contains("api.datadoghq.eu"));
     // 2. It is shown with its places, and in the list with its domains.
     let at = format!("{LIST}/custom/datadog");
     let page = visitor.get(&at).await.text();
