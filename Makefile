@@ -9,7 +9,7 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples test-aws deny check demo run soak bench instructions fuzz clean
+.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples test-aws deny check images demo run soak bench instructions fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test-console: $(VENV)/.installed $(NODE_MODULES)/.installed ## the console by a 
 	@$(call need,command -v certutil,libnss3-tools)
 	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/console.py $(TARGET)/debug
+
+images: test-console ## the pictures of the documentation, as test-console has taken them
+	cp $(TARGET)/console/console-connections.png $(TARGET)/console/console-activity.png docs/images/
 
 test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every kind through intercepted tunnels
 	@$(call need,command -v curl && command -v wget && command -v git && command -v openssl,curl wget git openssl)

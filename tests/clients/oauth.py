@@ -193,10 +193,11 @@ class Stage(Programs):
     rules = ()
     # Where the server finds further names.
     pinned = {}
+    # The names that certificates have.
+    names = [API, PROVIDER, CLIENT, GIT, REST]
 
     def set(self):
-        origin = ["origin", "origin", API, PROVIDER, CLIENT, GIT, REST]
-        self.origin = self.start(origin, r"address (\S+)\nca ")[1]
+        self.origin = self.start(["origin", "origin", *self.names], r"address (\S+)\nca ")[1]
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         clients = CLIENTS | FORGE
@@ -251,9 +252,13 @@ class Stage(Programs):
             API=API, PROVIDER=PROVIDER, CLIENT=CLIENT,
         )
         text += SIGN_IN.format(issuer=self.issuer, secret=self.passwords["console"])
-        (self.directory / f"{name}.toml").write_text(text)
+        (self.directory / f"{name}.toml").write_text(self.edit(text))
         serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
         return self.start(serve, r"proxy +(http\S+)\n +API")[1]
+
+    def edit(self, text):
+        """The configuration, as it is wanted."""
+        return text
 
     def make_token(self, name, scopes, integration="my_integration"):
         scopes = (part for scope in scopes for part in ("--scope", scope))

@@ -2,7 +2,8 @@
 // replaces secrets, connects to a provider, looks at what happened, and deletes it all again.
 // `drive.mjs JSON` takes
 //
-//   { "url", "proxy", "token", "runner", "issuer", "password", "machine", "chromium", "rules", "shots", "axe" }
+//   { "url", "proxy", "token", "runner", "issuer", "password", "machine", "chromium", "rules", "shots", "axe",
+//     "ailing", "rate", "causes" }
 //
 // and takes pictures of each page: narrow and wide, light and dark. On each, axe must find nothing,
 // nothing may stand out at the side, and the browser may report nothing, the policy's breaches
@@ -43,6 +44,9 @@ page.on("response", async (response) => {
 
 const LOOKS = [[360, "light"], [1440, "dark"], [360, "dark"], [1440, "light"]];
 
+// Between these nothing may stand out either.
+const WIDTHS = [390, 700, 720, 1000, 1100, 1220];
+
 /** Looks at the page in each way that it can be looked at. */
 async function look(name) {
   for (const [width, colorScheme] of LOOKS) {
@@ -58,6 +62,12 @@ async function look(name) {
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
     assert.deepEqual(found, [], `${name} at ${width}, ${colorScheme}`);
   }
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 });
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${name} at ${width}: ${over} pixels stand out at the side`);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
   const text = await page.content();
   for (const secret of secrets) assert.ok(!text.includes(secret), `${name} shows a secret`);
 }
@@ -283,6 +293,15 @@ async function others() {
   await said("The connection is deleted.");
 }
 
+/** The form of a well-known API has its title, its documentation and its hints. */
+async function presets() {
+  await go("/connections/new");
+  await page.getByRole("link", { name: /^Telegram, Bot API/ }).click();
+  await page.getByRole("heading", { name: "Create a connection: Telegram, Bot API" }).waitFor();
+  assert.equal(await page.getByLabel("Token of the bot", { exact: true }).count(), 1);
+  await look("create-preset");
+}
+
 /** The form of an MCP server says beside its field what is wrong with a URL. */
 async function mcp() {
   await go("/connections/new");
@@ -349,51 +368,85 @@ async function activity() {
 }
 
 /**
- * From a failing connection at the top of the list to the cause of its failure, in one click; and on
- * to the connection, in another. The connections are of an integration of their own.
+ * From a failing connection on the home page to the cause of its failure, in one click; and on to the
+ * connection, in another. The connections are of an integration of their own.
  */
 async function causes() {
+  // 1. The connections, of which two are authorized at a provider that gives tokens once.
   const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
   const send = async (path, body) => {
     const answer = await fetch(`${plan.url}/api${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     assert.ok(answer.ok, await answer.clone().text());
     return answer.json();
   };
-  const wanted = [
-    ["rejected", "api.forge.example.test", {}, "the API refuses the key", "An operator of Keyferry"],
-    ["miscertified", "wrong.test", {}, "the API's certificate is not valid", "An operator of Keyferry"],
-    ["hidden", "hidden.example.test", {}, "allow_networks = [\"10.0.0.7/32\"]", "An operator of Keyferry"],
-    ["astray", "api.example.test", { "x-zis-host": "elsewhere.example.test" }, "DomainNotAllowed", "The caller, or an operator of Keyferry"],
-    ["ungranted", "api.example.test", {}, "ConnectionForbidden", "An operator of Keyferry"],
-  ];
-  for (const [name, allowed_domain] of wanted) {
+  const domains = {
+    rejected: "api.forge.example.test", miscertified: "wrong.test", hidden: "hidden.example.test",
+    astray: "api.example.test", ungranted: "api.example.test", limited: plan.ailing, hurried: "api.example.test",
+  };
+  for (const [name, allowed_domain] of Object.entries(domains)) {
     await send("/services/zis/integrations/causes/connections/bearer_token", { name, allowed_domain, token: secret(`secret-of-${name}`) });
   }
-  const connections = wanted.map(([name]) => name).filter((name) => name !== "ungranted");
-  const made = await send("/keyferry/v1/tokens", { name: "of causes", integration: "causes", scopes: ["proxy"], connections });
-  for (const [name, , more] of wanted) {
-    const answer = await fetch(`${plan.proxy}/~/${name}/repos`, { headers: { authorization: `Bearer ${made.token.secret}`, ...more } });
-    const id = answer.headers.get("x-keyferry-request-id");
-    const entry = `${plan.url}/api/keyferry/v1/requests/${id}`;
+  for (const name of ["down", "dead"]) {
+    await send("/services/zis/connections/oauth/clients/causes", {
+      name, client_id: `id of:${name}`, client_secret: secret(`secret-of-${name}`), grant_type: "authorization_code",
+      auth_url: `https://${plan.ailing}/authorize`, token_url: `https://${plan.ailing}/token`,
+      default_scopes: "all", token_endpoint_auth_method: "client_secret_post",
+    });
+    await page.goto(`${plan.url}/console/i/causes/connections/new/oauth?client=${name}`);
+    await fill({ Name: name, "Allowed domain": "api.example.test" });
+    await press("Connect");
+    await said("The provider gave tokens; the connection is in force.");
+  }
+  // 2. A request by each that fails, or many where a few are no failure.
+  const connections = Object.keys(plan.causes).filter((name) => name !== "ungranted");
+  const token = async (name) => (await send("/keyferry/v1/tokens", { name, integration: "causes", scopes: ["proxy"], connections })).token.secret;
+  const ask = (name, caller, more = {}) => fetch(`${plan.proxy}/~/${name}/repos`, { headers: { authorization: `Bearer ${caller}`, ...more } });
+  const [patient, hasty] = [await token("of causes"), await token("in a hurry")];
+  for (const name of Object.keys(plan.causes)) {
+    const more = name === "astray" ? { "x-zis-host": "elsewhere.example.test" } : {};
+    let answer;
+    for (let left = name === "hurried" ? Math.ceil(plan.rate * 1.3) : 1; left > 0; left--) {
+      answer = await ask(name, name === "hurried" ? hasty : patient, more);
+      await answer.text();
+    }
+    const entry = `${plan.url}/api/keyferry/v1/requests/${answer.headers.get("x-keyferry-request-id")}`;
     while (!(await fetch(entry, { headers })).ok) await new Promise((again) => setTimeout(again, 100));
   }
-  for (const [name, , , words, actor] of wanted) {
-    await page.goto(`${plan.url}/console/i/causes/connections`);
-    if (name === "rejected") await look("attention");
-    const item = page.locator(".attention li", { hasText: name });
+  // 3. The cause of each, and who must act, as somebody finds them who has just come in.
+  const wanted = {
+    rejected: ["the API refuses the key", "an operator of Keyferry"],
+    miscertified: ["the API's certificate is not valid", "an operator of Keyferry"],
+    hidden: ["allow_networks = [\"10.0.0.7/32\"]", "an operator of Keyferry"],
+    astray: ["DomainNotAllowed", "the caller, or an operator of Keyferry"],
+    ungranted: ["ConnectionForbidden", "an operator of Keyferry"],
+    down: ["status 503", "an operator of Keyferry"],
+    dead: ["the grant is dead", "an operator of Keyferry"],
+    limited: ["the API limits the rate", "the caller, which is the program that sends the request"],
+    hurried: ["the token's rate is used up", "the caller, or an operator of Keyferry"],
+  };
+  assert.deepEqual(Object.keys(wanted).sort(), Object.keys(plan.causes).sort());
+  for (const [name, [words, actor]] of Object.entries(wanted)) {
+    await page.goto(`${plan.url}/console`);
+    if (name === "rejected") await look("home");
+    const item = page.locator(".attention li", { hasText: `causes.${name} ` });
     await item.getByRole("link", { name: "See the last request that failed" }).click();
     await page.getByRole("heading", { name: /^Request [0-9a-f]{8}-\d+$/ }).waitFor();
     await said(words);
-    await said(actor);
-    if (["rejected", "hidden"].includes(name)) await look(`request-${name}`);
+    await said(`Who must act: ${actor}`);
+    if (["rejected", "hidden", "down", "dead", "hurried"].includes(name)) await look(`request-${name}`);
     await follow("Open the connection");
     await page.getByRole("heading", { name, exact: true }).waitFor();
     await said("Last failures");
-    if (name === "rejected") await look("connection-failing");
+    if (["rejected", "dead", "down"].includes(name)) await look(`connection-${name}`);
+  }
+  // 4. The list begins with them too.
+  await page.goto(`${plan.url}/console/i/causes/connections`);
+  await look("attention");
+  for (const name of Object.keys(wanted)) {
+    const item = page.locator(".attention li", { has: page.getByRole("link", { name, exact: true }) });
+    await item.getByRole("link", { name: "See the last request that failed" }).waitFor();
   }
   await page.goto(`${plan.url}/console/go?integration=`);
-  await said("causes.");
-  await look("home");
   await page.locator("main").getByLabel("Integration").fill("00000000-1");
   await press("Open");
   await said("No such request");
@@ -408,6 +461,7 @@ async function found() {
   assert.equal(await page.locator(".entries tbody tr").count(), 1);
   assert.equal(await page.getByLabel("Code", { exact: true }).inputValue(), "CertificateInvalid");
   await look("activity-filtered");
+  await charts();
   const download = page.waitForEvent("download");
   await page.getByRole("link", { name: "CSV" }).click();
   assert.equal((await download).suggestedFilename(), "requests.csv");
@@ -424,6 +478,37 @@ async function found() {
   await look("keys");
   await page.keyboard.press("Escape");
   assert.equal(await page.getByRole("dialog").count(), 0);
+}
+
+/** The charts by what requests have in common, and the ways from their parts to the requests. */
+async function charts() {
+  const nav = page.getByRole("navigation", { name: "Charts" });
+  await page.goto(`${plan.url}/console/i/causes/activity`);
+  for (const word of ["code", "status", "method", "path"]) {
+    await nav.getByRole("link", { name: `By ${word}` }).click();
+    await page.getByRole("heading", { name: `Requests by ${word}` }).waitFor();
+    await look(`activity-by-${word}`);
+  }
+  await nav.getByRole("link", { name: "By status" }).click();
+  const bar = page.getByRole("link", { name: /^429: \d+ requests, of these / });
+  assert.match(await bar.getAttribute("title"), /refused or failed/);
+  await bar.click();
+  await page.waitForURL(/status=429/);
+  assert.equal(await page.getByLabel("Status", { exact: true }).inputValue(), "429");
+  await nav.getByRole("link", { name: "Over time" }).click();
+  await look("activity-over-time-filtered");
+  // A bar leads to its part of the time. Tab reaches the last, and the arrow keys the others.
+  await page.goto(`${plan.url}/console/i/causes/activity`);
+  const last = page.locator("figure", { hasText: "answered well" }).locator("svg a").last();
+  assert.match(await last.getAttribute("aria-label"), /UTC: \d+ /);
+  await last.focus();
+  const all = await page.locator(".entries tbody tr").count();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/since=.*until=/);
+  assert.ok(await page.locator(".entries tbody tr").count() <= all);
+  await look("activity-a-minute");
+  await page.goto(`${plan.url}/console/i/causes/activity?code=CertificateInvalid`);
 }
 
 /** What operators have changed, and how it was before. */
@@ -458,6 +543,10 @@ async function tokens() {
 async function list() {
   await go("/connections");
   await look("connections");
+  await page.locator("thead").getByRole("link", { name: "Last used" }).click();
+  await page.waitForURL(/sort=-used/);
+  assert.equal(await page.locator("th[aria-sort=descending]").innerText(), "Last used ↓");
+  await look("connections-sorted");
   await page.getByLabel("Name or domain").fill("TICK");
   await press("Search");
   await said("1 of 4");
@@ -484,6 +573,57 @@ async function remove() {
   await said("2 in all");
 }
 
+/** Several connections are disabled, enabled and deleted at once, by the boxes before their names. */
+async function bulk() {
+  const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
+  for (const name of ["spare-1", "spare-2", "spare-3"]) {
+    const body = JSON.stringify({ name, allowed_domain: "api.example.test", token: secret(`secret-of-${name}`) });
+    const answer = await fetch(`${plan.url}/api/services/zis/integrations/my_integration/connections/bearer_token`, { method: "POST", headers, body });
+    assert.ok(answer.ok, await answer.text());
+  }
+  await go("/connections?q=spare");
+  await page.getByRole("checkbox", { name: "Select all on this page" }).check();
+  await page.getByRole("checkbox", { name: "Select spare-2" }).uncheck();
+  await look("connections-selected");
+  await press("Disable…");
+  await said("Disable 2 connections?");
+  await look("bulk-disable");
+  await press("Disable 2 connections");
+  await said("The selected connections are disabled.");
+  assert.match(page.url(), /q=spare/);
+  assert.equal(await page.locator("tbody .state", { hasText: "switched off" }).count(), 2);
+  assert.match(await use("spare-1"), /ConnectionForbidden/);
+  assert.match(await use("spare-2"), /secret-of-spare-2/);
+  // Without the script the boxes and the buttons do the same.
+  const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() });
+  const other = await plain.newPage();
+  await other.goto(within("/connections?q=spare"));
+  for (const name of ["spare-1", "spare-3"]) await other.getByRole("checkbox", { name: `Select ${name}` }).check();
+  await other.getByRole("button", { name: "Enable…" }).click();
+  await other.getByRole("button", { name: "Enable 2 connections" }).click();
+  await other.getByText("The selected connections are enabled.").waitFor();
+  await plain.close();
+  assert.match(await use("spare-1"), /secret-of-spare-1/);
+  // One that somebody else deletes meanwhile is named.
+  await page.getByRole("checkbox", { name: "Select all on this page" }).check();
+  await press("Delete…");
+  await press("Delete 3 connections");
+  assert.equal(await page.getByLabel("Type the number of connections").evaluate((input) => input.validity.valueMissing), true);
+  await fill({ "Type the number of connections": "4" });
+  await press("Delete 3 connections");
+  await said("Must be 3, so that nothing goes by mistake");
+  await look("bulk-delete");
+  const gone = await fetch(`${plan.url}/api/services/zis/integrations/my_integration/connections/bearer_token/spare-2`, { method: "DELETE", headers });
+  assert.ok(gone.ok);
+  await fill({ "Type the number of connections": "3" });
+  await press("Delete 3 connections");
+  await said("1 connection not deleted");
+  assert.match(await page.locator(".fault-box").innerText(), /spare-2/);
+  await look("bulk-partly");
+  await follow("To the list");
+  await said("No connection is like that.");
+}
+
 /** Five hundred connections in one list, some with names that are as long as may be. */
 async function many() {
   const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
@@ -501,6 +641,52 @@ async function many() {
   await look("connections-many");
   await page.getByRole("link", { name: "Next" }).click();
   assert.equal(await page.locator(".connections tbody tr").count(), 100);
+}
+
+/** The pictures that the documentation shows: those of a shop, whose requests mostly work. */
+async function pictures() {
+  const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
+  const send = async (path, body) => {
+    const answer = await fetch(`${plan.url}/api${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+    assert.ok(answer.ok, await answer.clone().text());
+    return answer.json();
+  };
+  // 1. Connections, and programs that use them, one of which is not well.
+  const connections = {
+    billing: "basic_auth", calendar: "bearer_token", crm: "bearer_token", payments: "api_key",
+    shipping: "bearer_token", support: "bearer_token", warehouse: "api_key",
+  };
+  for (const [name, type] of Object.entries(connections)) {
+    const allowed_domain = name === "warehouse" ? plan.ailing : "api.example.test";
+    const credential = {
+      api_key: { header_name: "X-Api-Key", api_key: secret(`key-of-${name}`) },
+      basic_auth: { username: "shop", password: secret(`password-of-${name}`) },
+      bearer_token: { token: secret(`token-of-${name}`) },
+    }[type];
+    await send(`/services/zis/integrations/shop/connections/${type}`, { name, allowed_domain, ...credential });
+  }
+  const paths = { billing: "v1/invoices", calendar: "v3/events", payments: "v1/charges", shipping: "v2/labels", warehouse: "stock" };
+  let last;
+  for (const caller of ["order_flow", "nightly", "support_bot"]) {
+    const { token } = await send("/keyferry/v1/tokens", { name: caller, integration: "shop", scopes: ["proxy"] });
+    for (let number = 0; number < plan.rate * 0.8; number++) {
+      const names = Object.keys(paths);
+      const name = names[(number * 7 + caller.length) % (number % 4 ? names.length - 1 : names.length)];
+      const method = ["GET", "GET", "POST"][number % 3];
+      last = await fetch(`${plan.proxy}/~/${name}/${paths[name]}/${number}`, { method, headers: { authorization: `Bearer ${token.secret}` } });
+      await last.text();
+    }
+  }
+  const entry = `${plan.url}/api/keyferry/v1/requests/${last.headers.get("x-keyferry-request-id")}`;
+  while (!(await fetch(entry, { headers })).ok) await new Promise((again) => setTimeout(again, 100));
+  // 2. As much of their pages as is seen at once.
+  await page.emulateMedia({ colorScheme: "light" });
+  for (const [name, path, height] of [["connections", "/connections", 620], ["activity", "/activity", 900]]) {
+    await page.setViewportSize({ width: 1100, height });
+    await page.goto(`${plan.url}/console/i/shop${path}`);
+    await page.getByRole("cell", { name: "payments" }).or(page.getByRole("rowheader", { name: "payments" })).first().waitFor();
+    await page.screenshot({ path: `${plan.shots}/console-${name}.png` });
+  }
 }
 
 /** The API's description, which System leads to. */
@@ -529,9 +715,11 @@ try {
   await aws();
   await authorized();
   await others();
+  await presets();
   await mcp();
   await attempt();
   await list();
+  await bulk();
   await activity();
   await causes();
   await found();
@@ -539,6 +727,7 @@ try {
   await tokens();
   await remove();
   await many();
+  await pictures();
   await described();
   await leave();
   assert.deepEqual(complaints, []);
