@@ -414,6 +414,9 @@ async fn connections_of_every_type_are_answered_byte_for_byte() {
         r#"{"inject": [{"in": "header", "name": "X-Echoed", "value": "{a}"}], "secrets": {"a": "A"}}"#,
         r#"{"allowed_domains": ["evil.example.net"], "secrets": {"a": "A"}, "keep_old_for": "10m"}"#,
         r#"{"allowed_domains": ["next.example.com"], "inject": [{"in": "header", "name": "X-Next", "value": "{next}"}], "secrets": {"next": "N"}}"#,
+        r#"{"drop_secrets": ["a"]}"#,
+        r#"{"allowed_domains": ["next.example.com"], "inject": [{"in": "header", "name": "X-Next", "value": "{next}"}], "secrets": {"next": "N"}, "drop_secrets": ["b", "c"]}"#,
+        r#"{"allowed_domains": ["next.example.com"], "inject": [{"in": "header", "name": "X-Next", "value": "{next}"}], "secrets": {"next": "N"}, "drop_secrets": ["a", "b"]}"#,
         r#"{"type": "oauth", "name": "another", "keep_old_for": "10m"}"#,
         "{}",
     ] {
