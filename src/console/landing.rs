@@ -38,36 +38,61 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
         return layout::html(&layout::document_with("Connected", &onwards, &body));
     }
     // Whatever else the address says, anybody may have written.
-    let said = SAID.into_iter().find(|(code, _)| *code == error);
-    let path = format!("/console/i/{integration}/connections");
+    let said = SAID.into_iter().find(|(code, ..)| *code == error);
+    let (words, next) = said.map_or((UNKNOWN, NextStep::Again), |(_, words, next)| (words, next));
+    let here = format!("/console/i/{integration}");
+    let (below, label) = match next {
+        NextStep::Again => ("/connections/new/oauth", "Begin again"),
+        NextStep::Client => ("/clients", "Look at the OAuth client"),
+    };
     let markup = html! {
         h1 { "Not connected" }
-        p { (said.map_or(UNKNOWN, |(_, words)| words)) }
+        p { (words) }
         p { "The server’s log says more of it. Nothing was changed." }
-        p { a.button href=(path) { "Connections" } }
+        p.actions {
+            a.button href={ (here) (below) } { (label) }
+            a.button.quiet href={ (here) "/connections" } { "Connections" }
+        }
     };
     layout::html(&layout::bare("Not connected", &markup))
 }
 
-const SAID: [(&str, &str); 7] = [
-    ("access_denied", "You, or the provider, said no."),
+/// The page at which somebody goes on whose flow has failed.
+#[derive(Clone, Copy, Debug)]
+enum NextStep {
+    /// The flow itself may work the next time.
+    Again,
+    /// The OAuth client must be corrected first.
+    Client,
+}
+
+const SAID: [(&str, &str, NextStep); 7] = [
+    ("access_denied", "You, or the provider, said no.", NextStep::Again),
     (
         "invalid_client",
         "The provider does not know the OAuth client, or its secret is another: look at the client’s ID and replace its secret.",
+        NextStep::Client,
     ),
-    ("invalid_grant", "The provider did not take its own code back: begin again."),
+    ("invalid_grant", "The provider did not take its own code back: begin again.", NextStep::Again),
     (
         "invalid_scope",
         "The provider does not know a scope that was asked for: look at the scopes of the connection and the client.",
+        NextStep::Client,
     ),
-    ("temporarily_unavailable", "The provider could not be asked: try again in a while."),
+    (
+        "temporarily_unavailable",
+        "The provider could not be asked: try again in a while.",
+        NextStep::Again,
+    ),
     (
         "unauthorized_client",
         "The provider does not let this OAuth client ask in this way: look at its registration there.",
+        NextStep::Client,
     ),
     (
         "invalid_request",
         "The provider did not understand the question, or answered wrongly: look at the OAuth client’s URLs.",
+        NextStep::Client,
     ),
 ];
 const UNKNOWN: &str = "Something went wrong between the provider and this server.";

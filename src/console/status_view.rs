@@ -88,7 +88,7 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
             "The last request did not come back from the origin. The page Try it shows at which step; Activity shows the requests."
         }
         State::NeedsAuthorization => {
-            "No new tokens can be had any more. Somebody who may sign in at the provider must authorize it again."
+            "The provider gives no new tokens: the grant has ended. Somebody who may sign in there must authorize it again."
         }
         State::NeedsDomain => {
             "Requests that use it are refused until its allowed domain is set, unless the configuration says oauth.unrestricted."
