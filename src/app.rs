@@ -19,6 +19,7 @@ mod span_exporter;
 mod stats_writer;
 mod upkeep;
 mod used;
+mod webhook;
 mod wiring;
 mod worker;
 mod write_watch;

@@ -22,6 +22,7 @@ mod source;
 mod store_url;
 mod table;
 mod telemetry;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -22,7 +22,9 @@ pub use entry::{Decision, Entry, Ledger, RequestLine};
 pub use listing::{LoggedConnection, NamedListing};
 pub use log_buffer::{LogBuffer, LogWriter};
 pub use logs::{FilterError, LineFormat, install};
-pub use metrics::{ConnectionCounters, EchoPlace, Metrics, ProcessStats, SpanCounters};
+pub use metrics::{
+    ConnectionCounters, EchoPlace, Metrics, ProcessStats, SpanCounters, WebhookOutcome,
+};
 pub use request_stats::{ConnectionStats, CountedCell, StatsChange};
 pub use span_buffer::SpanBuffer;
 pub use span_export::{SpanBatch, rejected_spans};

@@ -4,6 +4,7 @@
 //! Owns those settings, promises that what it has done is sealed, kept, and in force on this
 //! instance before it says so, and must never know how it was asked: no HTTP is spoken here.
 
+mod attention;
 mod audit;
 mod authorities;
 mod aws;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::attention::AttentionState;
 pub use self::audit::{AuditPage, AuditReader};
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{

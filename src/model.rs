@@ -37,5 +37,6 @@ pub mod session;
 pub mod target;
 pub mod token;
 pub mod trace;
+pub mod webhook;
 
 pub(crate) use self::named_enum::{name_rule, named_enum, parsed_by_name, stored_as_text};

@@ -1,5 +1,5 @@
-//! Stores connections, caller tokens, clients, flows, CAs, sessions, events, and the history of
-//! changes.
+//! Stores connections, caller tokens, clients, flows, CAs, sessions, events, what the
+//! webhook was told, and the history of changes.
 //!
 //! Owns the database, promises that an acknowledged write survives any crash and that every
 //! instance learns of it, and must never know a secret in clear, nor anything of HTTP.
@@ -30,6 +30,7 @@ mod sqlite;
 mod stats;
 mod tokens;
 mod transaction;
+mod webhook;
 mod writability;
 
 use std::cmp::Ordering;
@@ -58,6 +59,7 @@ use self::row::{SqlRow, SqlValue};
 pub use self::sessions::{SessionLimits, SpentSignIn};
 pub use self::stats::{CountKey, CountQuery, CountSpan, CountSubject, HealthRow};
 pub use self::tokens::TokenUse;
+pub use self::webhook::WebhookNotice;
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 

@@ -76,8 +76,9 @@ impl Assembly {
     ) -> Result<InForce, DuplicateNames> {
         let account_client = config.management.account_client.clone();
         let open_id = config.management.open_id.clone();
+        let webhook = config.management.webhook.clone();
         let management =
-            ManagementSettings { account_client, open_id, ..(*before.management).clone() };
+            ManagementSettings { account_client, open_id, webhook, ..(*before.management).clone() };
         Ok(InForce {
             registry: self.declare(config, &before.registry)?,
             management: Arc::new(management),

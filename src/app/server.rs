@@ -21,6 +21,7 @@ use super::reload::Reload;
 use super::secret_commands::SecretCommands;
 use super::span_exporter::{SpanExport, span_buffer};
 use super::upkeep::Upkeep;
+use super::webhook::Webhook;
 use super::wiring::{self, assembly, rooms, shared};
 use super::worker::{self, WorkerParts};
 use crate::api::{Api, ApiState};
@@ -46,6 +47,7 @@ pub struct Server {
     expiry_watch: ExpiryWatch,
     upkeep: Upkeep,
     span_export: SpanExport,
+    webhook: Webhook,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -152,6 +154,7 @@ impl Server {
         };
         let beside = console::router(wiring::console(&rooms, &config, &shared));
         Ok(Self {
+            webhook: wiring::webhook(&upkeep, &rooms, &shared),
             started: started(
                 &config,
                 &data_dir,
@@ -222,15 +225,18 @@ impl Server {
             () = conn_tracker.sweep() => {}
             () = Box::pin(upkeep.work()) => {}
             () = expiry_watch.run() => {}
+            () = Box::pin(self.webhook.run()) => {}
             () = ending => {}
         }
-        // 2. What the API is answering ends, and the last spans are sent.
+        // 2. What the API is answering ends.
         conn_tracker.drain();
         let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, tasks.finished()).await;
-        self.span_export.finish().await;
-        // 3. Refreshes end, and the store learns what it would lose.
+        // 3. Refreshes end, the last spans are sent, and the store learns what it would lose.
         let grace = self.reload.running.shutdown_grace;
-        if tokio::time::timeout(grace, Box::pin(self.upkeep.finish_errands())).await.is_err() {
+        let errands = tokio::time::timeout(grace, Box::pin(self.upkeep.finish_errands()));
+        let (spans, webhook) = (self.span_export.finish(grace), self.webhook.finish(grace));
+        let (ended, (), ()) = tokio::join!(errands, spans, webhook);
+        if ended.is_err() {
             let left = self.upkeep.errands.running();
             tracing::error!(
                 left,

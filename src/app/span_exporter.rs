@@ -71,12 +71,14 @@ impl SpanExport {
         }
     }
 
-    /// Sends what is left, for no longer than a bound.
-    pub(super) async fn finish(&self) {
+    /// Sends what is left, for no longer than a bound, nor than `grace`.
+    pub(super) async fn finish(&self, grace: Duration) {
         let _nobody_listens = self.end.send(true);
-        if tokio::time::timeout(LAST_SPANS_TIMEOUT, self.task.finished()).await.is_err() {
+        let limit = grace.min(LAST_SPANS_TIMEOUT);
+        if tokio::time::timeout(limit, self.task.finished()).await.is_err() {
             tracing::warn!(
-                "the last spans are lost: the collector did not take them within 3 s; see that it \
+                ?limit,
+                "the last spans are lost: the collector did not take them in time; see that it \
                  answers"
             );
         }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::assembly::Assembly;
 use super::data_dir::AdminToken;
 use super::upkeep::Upkeep;
+use super::webhook::{Webhook, WebhookSender};
 use crate::api::ApiState;
 use crate::config::Config;
 use crate::console;
@@ -120,6 +121,20 @@ pub(super) fn rooms(
         proxies: Arc::default(),
         own_hosts: names.collect(),
     }
+}
+
+/// The webhook, of which nothing can be told where nothing is kept.
+pub(super) fn webhook(upkeep: &Upkeep, rooms: &ApiState, shared: &SharedParts) -> Webhook {
+    let ledger = &shared.ledger;
+    Webhook(upkeep.storage().map(|storage| {
+        Arc::new(WebhookSender::new(
+            &storage.persistence,
+            &rooms.management,
+            &shared.live,
+            (&ledger.metrics, &shared.gauges),
+            (&ledger.clock, &ledger.instance),
+        ))
+    }))
 }
 
 /// The rooms that the console is given.

@@ -22,6 +22,7 @@ use crate::model::openid::OpenIdSettings;
 use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 use crate::model::token::TokenDigest;
+use crate::model::webhook::WebhookSettings;
 use crate::secret::Secret;
 use crate::secret::command::SecretCommand;
 
@@ -77,6 +78,7 @@ pub struct Commanded {
     tokens: Vec<(usize, FromCommands<TokenDigest>)>,
     account_client: Option<FromCommands<AccountClient>>,
     open_id: Option<FromCommands<Arc<OpenIdSettings>>>,
+    webhook: Option<FromCommands<Arc<WebhookSettings>>>,
 }
 
 impl CommandUse {
@@ -250,6 +252,25 @@ impl Commanded {
         }
     }
 
+    /// Gives the webhook, or takes note that it waits for a command.
+    pub(super) fn webhook(
+        &mut self,
+        settings: Declared<Arc<WebhookSettings>>,
+    ) -> Option<Arc<WebhookSettings>> {
+        match settings {
+            Declared::Complete(settings) => Some(settings),
+            Declared::Pending(made) => {
+                self.webhook = Some(made);
+                None
+            }
+        }
+    }
+
+    /// Tells whether the webhook waits for a command.
+    pub(super) fn has_webhook(&self) -> bool {
+        self.webhook.is_some()
+    }
+
     /// Tells whether the OpenID provider waits for a command.
     pub(super) fn has_open_id(&self) -> bool {
         self.open_id.is_some()
@@ -261,7 +282,8 @@ impl Commanded {
         let tokens = self.tokens.iter().flat_map(|(_, made)| &made.uses);
         let client = self.account_client.iter().flat_map(|made| &made.uses);
         let open_id = self.open_id.iter().flat_map(|made| &made.uses);
-        connections.chain(tokens).chain(client).chain(open_id)
+        let webhook = self.webhook.iter().flat_map(|made| &made.uses);
+        connections.chain(tokens).chain(client).chain(open_id).chain(webhook)
     }
 }
 
@@ -305,6 +327,10 @@ impl Config {
         // 4. The OpenID provider.
         if let Some(made) = &commanded.open_id {
             management.open_id = made.make(secret_of);
+        }
+        // 5. The webhook.
+        if let Some(made) = &commanded.webhook {
+            management.webhook = made.make(secret_of);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, report: &Report<'_>) {
     listed_connections(config, report);
     conns_per_caller(config, report);
     open_id(config, report);
+    webhook(config, report);
 }
 
 /// Contract §3: without tokens, only this machine may reach the proxy, the operator says whose
@@ -114,6 +115,15 @@ fn open_id(config: &Config, report: &Report<'_>) {
     if is_configured && config.store.url == StoreUrl::Memory {
         let rule = "needs a store for the sessions: set store.url to a database";
         report.conflict("oidc", rule);
+    }
+}
+
+/// The store has to keep what the webhook was told.
+fn webhook(config: &Config, report: &Report<'_>) {
+    let is_configured = config.management.webhook.is_some() || config.commanded.has_webhook();
+    if is_configured && config.store.url == StoreUrl::Memory {
+        let rule = "needs a store for what it was told: set store.url to a database";
+        report.conflict("webhook", rule);
     }
 }
 

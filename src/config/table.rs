@@ -22,6 +22,7 @@ use super::rules::on_this_machine;
 use super::secrets::account_client;
 use super::section::{Section, keys, row, section};
 use super::telemetry::telemetry;
+use super::webhook::webhook;
 use super::{
     ApiConfig, AuditConfig, Config, LogConfig, Options, ProxyConfig, StoreConfig, Whereabouts,
     declared,
@@ -65,6 +66,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
     oauth(&mut root, &mut proxy.settings, &mut management)?;
     let mut commanded = Commanded::default();
     open_id(&mut root, &mut management, &mut commanded)?;
+    webhook(&mut root, &mut management, &mut commanded)?;
     zis(&mut root, &mut management, &mut commanded)?;
     let audit = audit(&mut root)?;
     let telemetry = telemetry(&mut root)?;

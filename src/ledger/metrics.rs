@@ -2,6 +2,7 @@
 
 mod spans;
 mod tokens;
+mod webhook;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 pub use self::spans::SpanCounters;
 use self::tokens::TokenMetrics;
+pub use self::webhook::WebhookOutcome;
 use super::request_stats::{ConnectionStats, RequestStats, StatsChange};
 use crate::model::connection::Connection;
 
@@ -41,6 +43,7 @@ pub struct Metrics {
     store_unwritable: Mutex<Option<&'static str>>,
     tokens: TokenMetrics,
     spans: SpanCounters,
+    webhook: Family<Label, Counter>,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<ConnectionCounters>,
     /// The counters of allowed requests without a connection: tunnels.
@@ -138,10 +141,11 @@ impl Metrics {
         let store_writable: Gauge = register(&mut registry, "store_writable", help);
         store_writable.set(1);
         let tokens = TokenMetrics::register(&mut registry);
-        let spans = SpanCounters::register(&mut registry);
         registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));
         let durations = register_durations(&mut registry);
         Self {
+            spans: SpanCounters::register(&mut registry),
+            webhook: webhook::register_attempts(&mut registry),
             registry: Mutex::new(registry),
             overflow: Arc::new(ConnectionCounters::with_label(OVERFLOW_LABEL, &requests, &echoes)),
             unchosen: ConnectionCounters::with_label("", &requests, &echoes),
@@ -159,7 +163,6 @@ impl Metrics {
             store_writable,
             store_unwritable: Mutex::default(),
             tokens,
-            spans,
             seen: Mutex::default(),
             stats: RequestStats::default(),
         }

@@ -137,7 +137,7 @@ impl ConnectionStatus {
     }
 
     /// The health as the API shows it.
-    fn view(&self, integration: &IntegrationName, now: Timestamp) -> HealthView {
+    pub(super) fn view(&self, integration: &IntegrationName, now: Timestamp) -> HealthView {
         let health = &self.health;
         let summary = health.failure_summary();
         let remedy = self.state.remedy();

@@ -20,6 +20,7 @@ use crate::model::record::Detail;
 use crate::model::remedy::FailureRemedy;
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
+use crate::store;
 
 /// A connection that is in force, and how it stands.
 #[derive(Clone, Debug)]
@@ -301,20 +302,28 @@ impl Management {
         integration: Option<&str>,
         connection: Option<&str>,
     ) -> KnownHealth {
-        let Ok(persistence) = self.persistence() else { return KnownHealth::default() };
-        let rows = persistence.store().health(integration, connection, &self.instance).await;
-        let rows = rows.unwrap_or_else(|error| {
+        self.try_health_of(integration, connection).await.unwrap_or_else(|error| {
             tracing::warn!(
                 error = %chain(&error),
                 "the health of connections can't be read, and is shown as this instance knows it"
             );
-            Vec::new()
-        });
+            KnownHealth::default()
+        })
+    }
+
+    /// The same, for those to whom a part is of no use.
+    pub(super) async fn try_health_of(
+        &self,
+        integration: Option<&str>,
+        connection: Option<&str>,
+    ) -> Result<KnownHealth, store::Error> {
+        let Ok(persistence) = self.persistence() else { return Ok(KnownHealth::default()) };
+        let rows = persistence.store().health(integration, connection, &self.instance).await?;
         let mut known = HashMap::<_, ConnectionHealth>::new();
         for row in rows {
             known.entry((row.integration, row.connection)).or_default().merge(&row.health);
         }
-        KnownHealth(known)
+        Ok(KnownHealth(known))
     }
 }
 

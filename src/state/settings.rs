@@ -13,6 +13,7 @@ use crate::model::openid::OpenIdSettings;
 use crate::model::origin::HostName;
 use crate::model::own_hosts::OwnHosts;
 use crate::model::permit::{AllowedPorts, Terms};
+use crate::model::webhook::WebhookSettings;
 use crate::store::RefreshLease;
 
 /// The operator's settings of the data plane.
@@ -87,4 +88,6 @@ pub struct ManagementSettings {
     pub account_id: u64,
     /// The OpenID provider that people sign in with, where there is one.
     pub open_id: Option<Arc<OpenIdSettings>>,
+    /// The webhook that is told which connections need attention, where there is one.
+    pub webhook: Option<Arc<WebhookSettings>>,
 }

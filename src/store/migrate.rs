@@ -82,6 +82,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0012_sessions.sql"),
             postgres: include_str!("migrations/postgres/0012_sessions.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0013_webhook.sql"),
+            postgres: include_str!("migrations/postgres/0013_webhook.sql"),
+        },
     ],
     is_trail: false,
 };

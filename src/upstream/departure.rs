@@ -219,8 +219,8 @@ impl Departure {
         Self::of_our_own(OwnEndpoint::Token(endpoint), target, request)
     }
 
-    /// Makes a departure that asks for public metadata, or to register a client. It carries no
-    /// credentials.
+    /// Makes a departure that asks for public metadata or to register a client, or that tells the
+    /// operator's webhook something. It carries no credentials.
     pub fn to_discovery(endpoint: DiscoveryEndpoint, mut request: Request<Outgoing>) -> Self {
         for name in [header::AUTHORIZATION, header::COOKIE] {
             if let header::Entry::Occupied(field) = request.headers_mut().entry(name) {

@@ -60,4 +60,5 @@ mod telemetry;
 mod terminal;
 mod upgrade;
 mod upstream;
+mod webhook;
 mod written_down;

@@ -8,8 +8,8 @@ use super::profile::Issuer;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
-/// An endpoint that is asked for public metadata, or to register a client. A request to it carries
-/// nothing secret.
+/// An endpoint that is asked for public metadata or to register a client, or that the operator's
+/// webhook is at. A request to it carries nothing secret.
 #[derive(Clone, Debug)]
 pub struct DiscoveryEndpoint {
     endpoint: Endpoint,
