@@ -28,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DOCS, DEPLOY = ROOT / "docs", ROOT / "deploy"
 CONFIG, RULES = DEPLOY / "prometheus/prometheus.yml", DEPLOY / "prometheus/rules.yml"
+RESOURCE = DEPLOY / "prometheus/prometheus-rule.yaml"
 DASHBOARD = json.loads((DEPLOY / "grafana/keyferry.json").read_text())
 RUNBOOK = DOCS / "how-to/alerts.md"
 RUNBOOK_URL = "https://keyferry.example.com/docs/how-to/alerts.md#"
@@ -125,6 +126,14 @@ class Files(unittest.TestCase):
     def test_promtool_takes_rules_and_configuration(self):
         self.succeeds([PROMTOOL, "check", "rules", "--lint-fatal", RULES])
         self.succeeds([PROMTOOL, "check", "config", "--lint-fatal", CONFIG])
+
+    def test_the_resource_of_kubernetes_has_the_same_alerts(self):
+        resource = yaml.safe_load(RESOURCE.read_text())
+        self.assertEqual(
+            (resource["apiVersion"], resource["kind"]),
+            ("monitoring.coreos.com/v1", "PrometheusRule"),
+        )
+        self.assertEqual(resource["spec"], yaml.safe_load(RULES.read_text()))
 
     def succeeds(self, command):
         status, said = run(command)
