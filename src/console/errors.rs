@@ -204,6 +204,13 @@ pub(super) const FOREIGN: ErrorPage = ErrorPage::new(
     "The form did not come from a page of this session. Go back, load the page again, and send it once more.",
 );
 
+/// A sign-in that another page would begin, such as by an image.
+pub(super) const LOADED_INTO_A_PAGE: ErrorPage = ErrorPage::new(
+    StatusCode::FORBIDDEN,
+    "No sign-in was begun",
+    "Another page has loaded the way to sign in, which begins one only when a browser goes there itself.",
+);
+
 /// A request to be sent by a person, in whose name none is.
 pub(super) const PERSON_SENDS_NOTHING: ErrorPage = ErrorPage::new(
     StatusCode::FORBIDDEN,

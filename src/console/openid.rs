@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use maud::html;
 
 use super::page_context::{PageError, PageResult, see};
@@ -14,16 +14,17 @@ use crate::oauth::IdentificationError;
 
 /// Leads the browser to the provider.
 pub(super) async fn begin(State(state): State<ConsoleState>, request: Request) -> PageResult {
-    // 1. Anybody may begin a sign-in, but only so often: the provider is asked how it describes
-    // itself.
-    let source = request.extensions().get::<ClientAddr>().and_then(|source| source.0);
-    let counted = state.services.rate_limits.count_stranger(source);
-    counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
+    let (services, is_secure) = (&state.services, state.services.is_secure);
+    // 1. The browser goes to this page, and does not load it into another one.
+    if !is_gone_to(request.headers()) {
+        return Err(PageError::from(errors::LOADED_INTO_A_PAGE.bare()));
+    }
+    let source = request.extensions().get::<ClientAddr>().copied().unwrap_or(ClientAddr(None));
     // 2. The browser keeps the sign-in, and goes to the provider.
     let next = parameter(request.uri().query(), "next");
-    let begun = Box::pin(state.services.management.begin_open_id(local(&next))).await;
+    let begun = services.management.begin_open_id(local(&next), &services.rate_limits, source);
+    let begun = Box::pin(begun).await;
     let redirect = begun.map_err(|fault| PageError::from(refused(&fault, &next)))?;
-    let is_secure = state.services.is_secure;
     let kept = Cookie::SignIn.pair(&redirect.cookie, is_secure);
     Ok(with_cookie(see(&redirect.location), &kept, is_secure))
 }
@@ -41,9 +42,14 @@ pub(super) async fn finish(State(state): State<ConsoleState>, request: Request) 
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let answer: Vec<_> = form_urlencoded::parse(query).into_owned().collect();
     // 1. Everything is checked, or the attempt counts against its address.
-    let finished = Box::pin(services.management.finish_open_id(&pending, &answer, source)).await;
-    let signed_in = match finished {
+    let (management, rate_limits) = (&services.management, &services.rate_limits);
+    let finished = management.finish_open_id(&pending, &answer, rate_limits, source);
+    let signed_in = match Box::pin(finished).await {
         Ok(signed_in) => signed_in,
+        // The sign-in is not spent: the page can be loaded again.
+        Err(SignInFault::TooMany(exceeded)) => {
+            return Err(PageError::from(errors::too_many(exceeded)));
+        }
         Err(fault) => {
             let counted = services.rate_limits.count_stranger(source.0);
             counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
@@ -69,12 +75,22 @@ pub(super) async fn finish(State(state): State<ConsoleState>, request: Request) 
     Ok(with_cookie(page, &Cookie::SignIn.gone(is_secure), is_secure))
 }
 
+/// Tells whether a browser goes to a page, rather than loads it into another one (Fetch Metadata).
+/// Other programs don't say.
+fn is_gone_to(headers: &HeaderMap) -> bool {
+    let all = |name: &str, value: &str| headers.get_all(name).iter().all(|it| it == value);
+    all("sec-fetch-dest", "document") && all("sec-fetch-mode", "navigate")
+}
+
 /// The page that says why nobody is signed in, and who must act. The log says more.
 fn refused(fault: &SignInFault, next: &str) -> Response {
-    // 1. What operators are told.
-    tracing::warn!(error = %chain(fault), "a sign-in at the console by OpenID Connect failed");
+    // 1. What operators are told. A flood does not fill the log.
+    if !matches!(fault, SignInFault::TooMany(_)) {
+        tracing::warn!(error = %chain(fault), "a sign-in at the console by OpenID Connect failed");
+    }
     // 2. What the person is told: who must act, and no more of the provider than they know.
     let (status, words) = match fault {
+        SignInFault::TooMany(exceeded) => return errors::too_many(*exceeded),
         SignInFault::NotConfigured => (
             StatusCode::NOT_FOUND,
             "This server has no OpenID provider. Sign in with an access token.".to_owned(),

@@ -32,7 +32,7 @@ use crate::model::session::{
 use crate::model::token::TokenDigest;
 use crate::random;
 use crate::state::Persistence;
-use crate::store::{self, SessionLimits, SpentSignIn};
+use crate::store::{self, SessionLimits};
 
 /// A session that lasts.
 #[derive(Clone, Debug)]
@@ -61,15 +61,14 @@ impl Management {
         token: TokenDigest,
         operator: &Operator,
     ) -> Result<String, Refused> {
-        self.begin_session(SessionHolder::Token(token), operator, None).await
+        self.begin_session(SessionHolder::Token(token), operator).await
     }
 
-    /// Begins a session; one that spends a sign-in is only begun in the store.
+    /// Begins a session; a person's is only begun in the store.
     async fn begin_session(
         &self,
         holder: SessionHolder,
         operator: &Operator,
-        spent: Option<SpentSignIn>,
     ) -> Result<String, Refused> {
         // 1. The cookie, of which a digest is kept.
         let bytes = random::bytes::<32>().map_err(|error| no_randomness(&error))?;
@@ -78,9 +77,10 @@ impl Management {
         let mut known = KnownSession { holder, begun_at: now, seen_at: now, kept: KeptIn::Memory };
         // 2. The session and its event, in one transaction.
         if let Ok(persistence) = self.persistence() {
-            match self.keep_session(persistence, digest, &known, operator, spent).await {
+            let is_person = matches!(known.holder, SessionHolder::Person(_));
+            match self.keep_session(persistence, digest, &known, operator).await {
                 Ok(()) => known.kept = KeptIn::Store,
-                Err(error) if spent.is_none() => tracing::warn!(
+                Err(error) if !is_person => tracing::warn!(
                     error = %chain(&error),
                     operator = operator.name(),
                     "a session is known to this instance alone, and its sign-in is no event: the \
@@ -99,13 +99,12 @@ impl Management {
         digest: SessionDigest,
         known: &KnownSession,
         operator: &Operator,
-        spent: Option<SpentSignIn>,
     ) -> Result<(), store::Error> {
         let record = record(persistence, digest, known);
         let event = session_event(EventKind::SessionSignIn, operator);
         let note = self.note_of(persistence, operator.into(), event).await?;
         let store = persistence.store().noting(note);
-        store.begin_session(&record, &known.holder.principal(), LIMITS, spent).await
+        store.begin_session(&record, &known.holder.principal(), LIMITS).await
     }
 
     /// The session that a cookie shows, if it lasts. That somebody is there keeps it from ending.

@@ -66,7 +66,27 @@ pub enum IdentificationError {
     IdToken(#[from] IdTokenFault),
 }
 
+impl KnownOpenIdProvider {
+    /// The provider with this issuer identifier, if it was read less than this long before `now`.
+    fn get(&self, issuer: &Issuer, max_age: Duration, now: Instant) -> Option<Arc<OpenIdProvider>> {
+        let is_good = |it: &Arc<OpenIdProvider>| {
+            it.metadata.issuer == *issuer && now.saturating_duration_since(it.read_at) < max_age
+        };
+        self.0.lock().clone().filter(is_good)
+    }
+}
+
 impl Provider {
+    /// The OpenID provider with this issuer identifier, if it need not be asked how it describes
+    /// itself.
+    pub fn known_open_id(
+        &self,
+        known: &KnownOpenIdProvider,
+        issuer: &Issuer,
+    ) -> Option<Arc<OpenIdProvider>> {
+        known.get(issuer, MAX_METADATA_AGE, self.clock.instant())
+    }
+
     /// Reads how the OpenID provider with this issuer identifier describes itself, unless that is
     /// known since less than an hour.
     ///
@@ -88,10 +108,7 @@ impl Provider {
         max_age: Duration,
     ) -> Result<Arc<OpenIdProvider>, DiscoveryError> {
         let now = self.clock.instant();
-        let is_good = |it: &Arc<OpenIdProvider>| {
-            it.metadata.issuer == *issuer && now.saturating_duration_since(it.read_at) < max_age
-        };
-        if let Some(known) = known.0.lock().clone().filter(is_good) {
+        if let Some(known) = known.get(issuer, max_age, now) {
             return Ok(known);
         }
         // 1. The metadata is at the place that OpenID Connect names, and that issuer's to the letter.

@@ -17,7 +17,7 @@ pub struct SessionLimits {
     pub all: u32,
 }
 
-/// A sign-in that has ended in a session: it must not do so again.
+/// A sign-in whose code was exchanged: it must not be taken again.
 #[derive(Clone, Copy, Debug)]
 pub struct SpentSignIn {
     /// Its digest.
@@ -27,27 +27,25 @@ pub struct SpentSignIn {
 }
 
 impl Store {
-    /// Stores a new session of this principal, and deletes what is beyond the limits.
+    /// Stores that a sign-in is spent.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the sign-in was spent before; then there is no session.
+    /// [`Error::Conflict`] when it was spent before.
+    pub async fn spend_sign_in(&self, spent: SpentSignIn) -> Result<(), Error> {
+        let SpentSignIn { digest, ends_at } = spent;
+        let values = [digest.as_slice().into(), ends_at.into()];
+        if self.execute(SPEND, values).await? == 0 { Err(Error::Conflict) } else { Ok(()) }
+    }
+
+    /// Stores a new session of this principal, and deletes what is beyond the limits.
     pub async fn begin_session(
         &self,
         record: &SessionRecord,
         principal: &TokenDigest,
         limits: SessionLimits,
-        spent: Option<SpentSignIn>,
     ) -> Result<(), Error> {
         let mut work = self.write().await?;
-        // 1. A sign-in leads to one session.
-        if let Some(SpentSignIn { digest, ends_at }) = spent {
-            let values = [digest.as_slice().into(), ends_at.into()];
-            if work.execute(SPEND, values).await? == 0 {
-                work.roll_back().await?;
-                return Err(Error::Conflict);
-            }
-        }
-        // 2. The session.
+        // 1. The session.
         let principal = || principal.as_bytes().as_slice();
         let digest = || record.digest.as_bytes().as_slice();
         let values = [
@@ -60,7 +58,7 @@ impl Store {
             record.mac.code.as_slice().into(),
         ];
         work.execute(BEGIN, values).await?;
-        // 3. Others go: of the same principal first.
+        // 2. Others go: of the same principal first.
         let others = |limit: u32| i64::from(limit.saturating_sub(1)).into();
         let values = [digest().into(), others(limits.of_principal), principal().into()];
         work.execute(LIMIT_PRINCIPAL, values).await?;

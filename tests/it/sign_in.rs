@@ -1,6 +1,8 @@
 //! Signing in at the console: by OpenID Connect, with every answer that must not count; and
 //! sessions, which outlive a restart and are known to every instance.
 
+use std::time::Instant;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -222,8 +224,13 @@ async fn an_answer_counts_in_the_browser_that_asked_and_once() {
     let stolen = arrive(&server, &injected, &mine.cookie).await;
     assert_eq!((stolen.status, session_of(&stolen)), (502, None), "{stolen:?}");
     assert_eq!(provider.refused(), ["the verifier is another"]);
+    // That has spent this sign-in, whose own code does not leave any more.
+    let spent = arrive(&server, &answer, &mine.cookie).await;
+    assert_eq!((spent.status, session_of(&spent), provider.asked()), (400, None, 1), "{spent:?}");
     // Shown twice, an answer opens one session, even where the provider takes a code again.
     provider.be_lax();
+    let mine = depart(&server, "").await;
+    let answer = provider.agree(&mine.location);
     let first = arrive(&server, &answer, &mine.cookie).await;
     assert!(session_of(&first).is_some(), "{first:?}");
     let again = arrive(&server, &answer, &mine.cookie).await;
@@ -233,6 +240,95 @@ async fn an_answer_counts_in_the_browser_that_asked_and_once() {
     let visitor = server.visitor(session_of(&first).unwrap()).await;
     visitor.post("/console/sign-out", &[]).await;
     assert_eq!(arrive(&server, &answer, &mine.cookie).await.status, 400);
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_sign_in_asks_for_tokens_once_however_often_it_comes_back() {
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    let departed = depart(&server, "").await;
+    let answer = provider.agree(&departed.location);
+    let state = answer.split_once('&').unwrap().1;
+    for (code, status) in [("guess-1", 502), ("guess-2", 400), ("guess-3", 400)] {
+        let page = arrive(&server, &format!("code={code}&{state}"), &departed.cookie).await;
+        assert_eq!((page.status, session_of(&page)), (status, None), "{code}: {page:?}");
+    }
+    assert_eq!(arrive(&server, &answer, &departed.cookie).await.status, 400);
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn the_provider_is_asked_only_so_often_for_strangers_at_one_address() {
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        let departed = depart(&server, "").await;
+        let answer = provider.agree(&departed.location);
+        let guess = format!("code=guess&{}", answer.split_once('&').unwrap().1);
+        let page = arrive(&server, &guess, &departed.cookie).await;
+        assert!([429, 502].contains(&page.status), "{page:?}");
+    }
+    let most = 60 + 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(provider.asked() <= most, "{} of {most}", provider.asked());
+    // Neither is one that does not describe itself.
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    provider.set_metadata(json!({"jwks_uri": null}));
+    let began = Instant::now();
+    for _ in 0..100 {
+        let page = get(&server, "/console/sign-in/openid", "").await;
+        assert!([429, 502].contains(&page.status), "{page:?}");
+    }
+    let most = 60 + 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    let asked = provider.origin.seen().len();
+    assert!(asked <= most, "{asked} of {most}");
+}
+
+#[tokio::test]
+async fn to_begin_costs_an_address_none_of_its_failures() {
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    for _ in 0..100 {
+        depart(&server, "").await;
+    }
+    assert_eq!(provider.origin.seen().len(), 2, "metadata and keys, once");
+    let failed = get(&server, "/api/keyferry/v1/events", "").await;
+    assert_eq!(failed.status, 401, "{failed:?}");
+    // Nor do failures elsewhere keep a person out.
+    for _ in 0..100 {
+        get(&server, "/api/keyferry/v1/events", "").await;
+    }
+    sign_in(&server, &provider).await;
+}
+
+#[tokio::test]
+async fn a_sign_in_is_begun_by_going_to_it_and_by_no_image() {
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    let begin = async |fields: &[(&str, &str)]| {
+        let ask = stranger("GET /console/sign-in/openid");
+        let ask = fields.iter().fold(ask, |ask, (name, value)| ask.field(name, value));
+        Raw::tcp(authority(&server.api)).await.send(&ask).await
+    };
+    let (dest, mode) = ("Sec-Fetch-Dest", "Sec-Fetch-Mode");
+    for fields in [
+        &[(dest, "image"), (mode, "no-cors")][..],
+        &[(dest, "iframe"), (mode, "navigate")],
+        &[(dest, "empty"), (mode, "cors")],
+        &[(dest, "document"), (mode, "no-cors")],
+        &[(dest, "document"), (dest, "image")],
+        &[(mode, "no-cors")],
+    ] {
+        let page = begin(fields).await;
+        let outcome = (page.status, page.field("set-cookie"), page.field("location"));
+        assert_eq!(outcome, (403, "", ""), "{fields:?}: {page:?}");
+    }
+    assert!(provider.origin.seen().is_empty(), "the provider was asked");
+    for fields in [&[(dest, "document"), (mode, "navigate")][..], &[]] {
+        assert_eq!(begin(fields).await.status, 303, "{fields:?}");
+    }
 }
 
 #[tokio::test]

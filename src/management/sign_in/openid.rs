@@ -5,14 +5,16 @@ use std::fmt;
 
 use super::pending::PendingSignIn;
 use crate::management::oauth::{PASSED_ON, challenge_of, with_parameters, without_parameters};
-use crate::management::{ClientAddr, Management, Operator, Refused, Storage};
+use crate::management::{ClientAddr, Management, Operator, RateLimits, Refused, Storage};
 use crate::model::openid::OpenIdSettings;
 use crate::model::session::{Person, SessionHolder};
 use crate::oauth::{
     DiscoveryError, DiscoveryFailure, IdentificationError, MetadataError, OpenIdProvider,
     SignInCode,
 };
+use crate::rate_limit::RateExceeded;
 use crate::secret::Secret;
+use crate::store;
 
 /// The way of the browser to the OpenID provider.
 #[derive(Clone)]
@@ -46,9 +48,12 @@ pub enum SignInFault {
          took longer than ten minutes"
     )]
     Unknown,
-    /// The sign-in has ended in a session before.
-    #[error("the provider's answer was shown before")]
+    /// A code was exchanged for this sign-in before.
+    #[error("the provider's answer, or another one to the same question, was shown before")]
     Spent,
+    /// The provider was asked too often for somebody at this address.
+    #[error("the provider was asked too often for this address: {0}")]
+    TooMany(#[from] RateExceeded),
     /// The provider has said no.
     #[error("the provider said no: {0}")]
     Denied(&'static str),
@@ -84,17 +89,28 @@ impl Management {
         rest.split('/').next().map(str::to_owned)
     }
 
-    /// Leads a browser to the OpenID provider; at the end it goes on to `next`.
+    /// Leads a browser at this address to the OpenID provider; at the end it goes on to `next`.
     ///
     /// # Errors
     /// [`SignInFault`] when there is no provider, or it can't be used.
-    pub async fn begin_open_id(&self, next: &str) -> Result<OpenIdRedirect, SignInFault> {
-        // 1. The provider, as it describes itself.
+    pub async fn begin_open_id(
+        &self,
+        next: &str,
+        rate_limits: &RateLimits,
+        address: ClientAddr,
+    ) -> Result<OpenIdRedirect, SignInFault> {
+        // 1. The provider, as it describes itself. It is asked for that only so often.
         let settings = self.settings();
         let settings = settings.open_id.as_ref().ok_or(SignInFault::NotConfigured)?;
         let Storage { provider, persistence, .. } =
             self.storage().map_err(|_none| SignInFault::NotConfigured)?;
-        let found = provider.open_id(&self.open_id, &settings.issuer).await?;
+        let known = provider.known_open_id(&self.open_id, &settings.issuer);
+        let found = if let Some(known) = known {
+            known
+        } else {
+            rate_limits.count_open_id(address)?;
+            provider.open_id(&self.open_id, &settings.issuer).await?
+        };
         let endpoint = endpoint_of(&found, settings)?;
         // 2. The browser keeps the sign-in.
         let pending = PendingSignIn::begin(next, self.clock.now())
@@ -119,7 +135,8 @@ impl Management {
     }
 
     /// Signs in the person whom the OpenID provider sends back with this query, in the browser that
-    /// shows the cookie of the sign-in.
+    /// shows the cookie of the sign-in. The provider is asked for tokens once for each sign-in that
+    /// was begun.
     ///
     /// # Errors
     /// [`SignInFault`] says why nobody is signed in.
@@ -127,6 +144,7 @@ impl Management {
         &self,
         cookie: &str,
         answer: &[(String, String)],
+        rate_limits: &RateLimits,
         address: ClientAddr,
     ) -> Result<PersonSignedIn, SignInFault> {
         let settings = self.settings();
@@ -140,7 +158,9 @@ impl Management {
         if !answer.once("state").is_some_and(|state| pending.is_of(state)) {
             return Err(SignInFault::Unknown);
         }
-        // 2. It is the provider's that was asked (RFC 9207), and no refusal.
+        // 2. It is the provider's that was asked (RFC 9207), and no refusal. Who isn't known yet can
+        // have come by a cookie and a state as well, and has the provider asked only so often.
+        rate_limits.count_open_id(address)?;
         let found = provider.open_id(&self.open_id, &settings.issuer).await?;
         let is_silent = !answer.has("iss") && !found.metadata.names_issuer;
         if !is_silent && answer.once("iss") != Some(settings.issuer.as_str()) {
@@ -151,7 +171,12 @@ impl Management {
         }
         let code = answer.once("code").filter(|code| !code.is_empty());
         let code = Secret::new(code.ok_or(SignInFault::Answer)?);
-        // 3. The code is worth an ID token that counts.
+        // 3. The sign-in is spent, and then the code is worth an ID token that counts, or not.
+        let spent = persistence.store().spend_sign_in(pending.spent()).await;
+        spent.map_err(|error| match error {
+            store::Error::Conflict => SignInFault::Spent,
+            other => SignInFault::Session(other.into()),
+        })?;
         let (redirect_uri, verifier) = (self.open_id_callback(), pending.verifier());
         let code = SignInCode { code: &code, redirect_uri: &redirect_uri, verifier: &verifier };
         let identified =
@@ -166,15 +191,11 @@ impl Management {
         };
         let caller = settings.caller(&person, None);
         let caller = caller.ok_or_else(|| SignInFault::NoGroup(person.name().into()))?;
-        // 5. The session, once.
+        // 5. The session.
         let name = person.name().into();
         let operator = Operator::of_person(caller, person.clone()).at(address);
         let holder = SessionHolder::Person(person);
-        let begun = self.begin_session(holder, &operator, Some(pending.spent())).await;
-        let cookie = begun.map_err(|refused| match refused {
-            Refused::Taken => SignInFault::Spent,
-            other => SignInFault::Session(other),
-        })?;
+        let cookie = self.begin_session(holder, &operator).await.map_err(SignInFault::Session)?;
         Ok(PersonSignedIn { cookie, next: pending.next().to_owned(), name })
     }
 

@@ -74,7 +74,7 @@ impl PendingSignIn {
         Secret::new(URL_SAFE_NO_PAD.encode(self.derive("verifier")))
     }
 
-    /// The sign-in as one that has ended in a session.
+    /// The sign-in as one whose code was exchanged.
     pub(super) fn spent(&self) -> SpentSignIn {
         SpentSignIn { digest: self.derive("spent"), ends_at: self.ends_at }
     }
