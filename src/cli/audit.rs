@@ -53,7 +53,7 @@ struct Filters {
     /// Events about this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// Events of this operator: the name of a token
+    /// Events of this operator: the name of a token or a person
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
     /// Events of this kind, as connection.update, or of all of them, as connection
@@ -95,8 +95,8 @@ fn show(context: &CliContext, page: &EventPage) -> Result<(), CliError> {
     context.emit(&serde_json::to_string(page)?, || {
         let mut table = TextTable::new(&["ID", "TIME", "OPERATOR", "FROM", "WHAT", "ABOUT"]);
         for EventView { id, content } in &page.events {
-            let EventContent { time, operator, address, kind, .. } = content;
-            let cells = [id, time, operator, address, kind].map(Clone::clone);
+            let EventContent { time, address, kind, .. } = content;
+            let cells = [id, time, &operator(content), address, kind].map(Clone::clone);
             table.add(cells.into_iter().chain([about(content)]));
         }
         Ok(table.text())
@@ -109,8 +109,15 @@ fn line(event: &EventView, format: OutputFormat) -> Result<String, CliError> {
         return Ok(serde_json::to_string(event)?);
     }
     let EventView { id, content } = event;
-    let EventContent { time, operator, address, kind, .. } = content;
-    Ok(printable(&format!("{id} {time} {operator} {address} {kind} {}", about(content))))
+    let EventContent { time, address, kind, .. } = content;
+    let (operator, about) = (operator(content), about(content));
+    Ok(printable(&format!("{id} {time} {operator} {address} {kind} {about}")))
+}
+
+/// The operator. A person, whose name may be that of a token, is marked.
+fn operator(content: &EventContent) -> String {
+    let EventContent { operator, person, .. } = content;
+    if person.is_some() { format!("{operator} (person)") } else { operator.clone() }
 }
 
 /// The subject of an event, with its integration.
@@ -164,6 +171,17 @@ const INTEGRATION_HELP: &str = "Events of this integration [env: KEYFERRY_INTEGR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::EventPerson;
+
+    #[test]
+    fn a_person_looks_like_no_token() {
+        let token = EventContent { operator: "admin".to_owned(), ..EventContent::default() };
+        let person = EventContent { person: Some(EventPerson::default()), ..token.clone() };
+        assert_eq!([&token, &person].map(operator), ["admin", "admin (person)"]);
+        let view = EventView { id: "7".to_owned(), content: person };
+        let line = line(&view, OutputFormat::Text).unwrap_or_default();
+        assert!(line.contains(" admin (person) "), "{line}");
+    }
 
     #[test]
     fn an_event_is_about_something_of_its_integration() {

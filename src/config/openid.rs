@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::commanded::{Commanded, Declared};
 use super::declared::tokens::{TokenIntegration, scopes, token_integration};
-use super::readers::{Reader, some, text};
+use super::readers::{Reader, boolean, some, text};
 use super::secrets::secret;
 use super::section::{Section, keys, row};
 use crate::model::field::SecretError;
@@ -36,6 +36,8 @@ pub(super) fn open_id(
         scopes = ["openid", "email"] => some(text("a scope", "^[!#-\\[\\]-~]+$", scope));
         /// The claim of the ID token that lists a person's groups: its name, or a JSON Pointer.
         groups_claim = "groups" => text("a claim", ".", GroupsClaim::parse);
+        /// Names people by an email address of which the provider does not say whether it was verified; only for a directory in which nobody can set their own.
+        trust_email = false => boolean();
         /// The groups whose members may sign in, each with scopes and integrations ("*" for all).
         groups? = { operators = { scopes = ["admin"], integrations = ["*"] } } => groups();
     }
@@ -59,6 +61,7 @@ pub(super) fn open_id(
         secret: None,
         scopes: scopes.join(" ").into(),
         groups_claim,
+        trusts_email: trust_email,
         grants,
     };
     let declared = Declared::optional(client_secret);

@@ -10,7 +10,7 @@ use super::status_view;
 use crate::management::{EventQuery, EventReader, ListPage, Refused, Scope};
 use crate::model::event::EventKind;
 use crate::store::PageRange;
-use crate::wire::{EventContent, EventView};
+use crate::wire::{EventContent, EventPerson, EventView};
 
 pub(super) async fn page(context: PageContext) -> PageResult {
     // 1. The events that are asked for.
@@ -166,10 +166,26 @@ fn row(context: &PageContext, event: &EventContent, now: Timestamp) -> Markup {
                         } }
                     }
                 }
-                div.narrow { "by " (status_view::breakable(&event.operator)) }
+                div.narrow { "by " (operator(event)) }
             }
-            td.medium { (status_view::breakable(&event.operator)) }
+            td.medium { (operator(event)) }
             td.wide { (event.address) }
+        }
+    }
+}
+
+/// The operator. A person, whose name may be that of a token, is told from one by more.
+fn operator(event: &EventContent) -> Markup {
+    html! {
+        (status_view::breakable(&event.operator))
+        @if let Some(EventPerson { issuer, subject, .. }) = &event.person {
+            details {
+                summary { "Person" }
+                dl.facts {
+                    dt { "Provider" } dd { (issuer) }
+                    dt { "Identifier" } dd { (subject) }
+                }
+            }
         }
     }
 }

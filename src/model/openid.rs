@@ -25,6 +25,8 @@ pub struct OpenIdSettings {
     pub scopes: Box<str>,
     /// The claim that lists a person's groups.
     pub groups_claim: GroupsClaim,
+    /// An email address names people of which the provider does not say whether it was verified.
+    pub trusts_email: bool,
     /// The rights of each group, one for each integration.
     pub grants: Vec<GroupGrant>,
 }
@@ -165,6 +167,7 @@ mod tests {
             secret: None,
             scopes: "openid".into(),
             groups_claim: GroupsClaim::parse("groups").unwrap(),
+            trusts_email: false,
             grants: vec![
                 grant("auditors", None, &["read", "audit"]),
                 grant("acme", Some("acme"), &["write"]),

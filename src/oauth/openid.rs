@@ -157,6 +157,7 @@ impl Provider {
             issuer: issuer.as_str(),
             client_id: &settings.client_id,
             nonce,
+            trusts_email: settings.trusts_email,
             now: self.clock.now(),
         };
         Ok(provider.keys.verify(&id_token, &rules)?)

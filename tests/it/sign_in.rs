@@ -332,6 +332,41 @@ async fn a_sign_in_is_begun_by_going_to_it_and_by_no_image() {
 }
 
 #[tokio::test]
+async fn a_person_is_named_by_an_email_address_that_is_vouched_for() {
+    let provider = OpenId::start().await;
+    let mut server = world(&provider).await;
+    let operator = async |server: &Running| {
+        sign_in(server, &provider).await;
+        events(server, "session.sign_in").await[0]["operator"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(operator(&server).await, "ada@example.com");
+    // Where the provider is silent of it, the configuration has the say; a no counts always.
+    let silent = json!({"email_verified": null});
+    provider.set_claims(silent.clone());
+    assert_eq!(operator(&server).await, "248289761001");
+    server.reload(|world| world.set("oidc.trust_email", "true")).await;
+    assert_eq!(operator(&server).await, "ada@example.com");
+    provider.set_claims(json!({"email_verified": false}));
+    assert_eq!(operator(&server).await, "248289761001");
+}
+
+#[tokio::test]
+async fn a_person_looks_like_no_token_among_the_events() {
+    let provider = OpenId::start().await;
+    let server = world(&provider).await;
+    provider.set_claims(json!({"sub": "admin", "email": null}));
+    let person = sign_in(&server, &provider).await;
+    let admin = tokio::fs::read_to_string(server.data("admin.token")).await.unwrap();
+    server.sign_in(admin.trim()).await;
+    let page = person.get("/console/i/acme/events?of=all&kind=session").await.text();
+    let rows: Vec<_> = page.split("<tr>").skip(2).collect();
+    let [token, person] = rows[..] else { panic!("{page}") };
+    assert!(person.contains("<summary>Person</summary>") && person.contains(ISSUER), "{person}");
+    assert!(person.contains("<dd>admin</dd>"), "{person}");
+    assert!(token.contains("admin") && !token.contains("Person"), "{token}");
+}
+
+#[tokio::test]
 async fn the_provider_may_say_no_and_must_not_be_another() {
     let provider = OpenId::start().await;
     let server = world(&provider).await;

@@ -22,6 +22,8 @@ pub(super) struct IdTokenRules<'a> {
     pub(super) client_id: &'a str,
     /// The nonce that the browser was sent to the provider with.
     pub(super) nonce: &'a str,
+    /// An email address counts of which the provider does not say whether it was verified.
+    pub(super) trusts_email: bool,
     /// The time.
     pub(super) now: Timestamp,
 }
@@ -31,7 +33,7 @@ pub(super) struct IdTokenRules<'a> {
 pub struct IdClaims {
     /// The provider's identifier of the person.
     pub subject: Box<str>,
-    /// The email address, unless the provider says that it was not verified.
+    /// The email address, where the provider vouches for it.
     pub email: Option<Box<str>>,
     /// All claims.
     pub claims: Map<String, Value>,
@@ -178,10 +180,14 @@ fn check_claims(
     }
     let subject = text("sub").filter(|text| is_plain(text, MAX_SUBJECT_LEN));
     let subject = subject.ok_or(IdTokenFault::Subject)?.into();
-    let is_refuted = matches!(claims.get("email_verified"), Some(Value::Bool(false)))
-        || text("email_verified") == Some("false");
+    // 4. An address that people can enter themselves names nobody.
+    let is_vouched_for = match claims.get("email_verified") {
+        None => rules.trusts_email,
+        Some(Value::String(text)) => text == "true",
+        Some(verified) => *verified == Value::Bool(true),
+    };
     let is_address = |text: &&str| is_plain(text, MAX_EMAIL_LEN) && text.contains('@');
-    let email = text("email").filter(|_| !is_refuted).filter(is_address).map(Into::into);
+    let email = text("email").filter(|_| is_vouched_for).filter(is_address).map(Into::into);
     Ok(IdClaims { subject, email, claims })
 }
 

@@ -247,7 +247,8 @@ impl Books {
         let now = Timestamp::now().as_second();
         let mut claims = json!({
             "iss": ISSUER, "aud": CLIENT, "sub": "248289761001", "nonce": code.nonce,
-            "iat": now, "exp": now + 300, "email": "ada@example.com", "groups": ["operators"],
+            "iat": now, "exp": now + 300, "email": "ada@example.com", "email_verified": true,
+            "groups": ["operators"],
         });
         change(&mut claims, &self.claims);
         let header = json!({"alg": "ES256", "kid": self.key.id});

@@ -71,6 +71,7 @@ fn rules() -> IdTokenRules<'static> {
         issuer: "https://id.example.com",
         client_id: "keyferry",
         nonce: "of-this-sign-in",
+        trusts_email: false,
         now: Timestamp::from_second(NOW).unwrap(),
     }
 }
@@ -79,7 +80,7 @@ fn claims() -> Value {
     json!({
         "iss": "https://id.example.com", "aud": "keyferry", "sub": "248289761001",
         "nonce": "of-this-sign-in", "iat": NOW - 5, "exp": NOW + 300, "email": "ada@example.com",
-        "groups": ["operators"],
+        "email_verified": true, "groups": ["operators"],
     })
 }
 
@@ -276,16 +277,29 @@ fn a_person_is_named_by_what_can_be_kept() {
         assert_eq!(fault_of(&with("sub", subject)), Some(IdTokenFault::Subject));
     }
     let keys = keys(&[&P256]);
-    let email =
-        |claims: &Value| keys.verify(&P256.sign(Algorithm::ES256, claims), &rules()).unwrap().email;
-    let unverified =
-        [json!(false), json!("false")].map(|verified| with("email_verified", verified));
+    let email = |claims: &Value, trusts_email: bool| {
+        let rules = IdTokenRules { trusts_email, ..rules() };
+        keys.verify(&P256.sign(Algorithm::ES256, claims), &rules).unwrap().email
+    };
+    // Who may be silent of it is a provider that is trusted, and then it alone.
+    let refuted = [json!(false), json!("false"), json!(1), json!("True"), json!({}), json!("")]
+        .map(|verified| with("email_verified", verified));
     let odd =
         ["ada", "ada @example.com", "ada\u{202e}@example.com"].map(|it| with("email", json!(it)));
-    for claims in unverified.iter().chain(&odd) {
-        assert_eq!(email(claims), None, "{claims}");
+    for claims in refuted.iter().chain(&odd) {
+        assert_eq!([false, true].map(|trusts| email(claims, trusts)), [None, None], "{claims}");
     }
-    assert_eq!(email(&with("email_verified", json!(true))).as_deref(), Some("ada@example.com"));
+    let silent = with("email_verified", Value::Null);
+    assert_eq!(email(&silent, false), None);
+    assert_eq!(email(&silent, true).as_deref(), Some("ada@example.com"));
+    for verified in [json!(true), json!("true")] {
+        let vouched_for = email(&with("email_verified", verified), false);
+        assert_eq!(vouched_for.as_deref(), Some("ada@example.com"));
+    }
+    // Neither is any other claim a name that people can't choose.
+    let mut chosen = silent;
+    chosen["preferred_username"] = json!("grace@example.com");
+    assert_eq!(email(&chosen, false), None);
 }
 
 #[test]
