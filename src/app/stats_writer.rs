@@ -95,8 +95,10 @@ impl StatsWriter {
                 }
             }
         }
-        // 2. The health of the connection.
-        if !connection.is_empty() {
+        // 2. The health of the connection. One that is gone has none, and a request of it that has
+        //    ended later says nothing of the next one of its name.
+        if !connection.is_empty() && (health.is_some() || is_afresh) {
+            let health = health.unwrap_or_default();
             let key = (integration.clone(), connection.clone());
             let is_afresh = is_afresh || self.health.get(&key).is_some_and(|row| row.is_afresh);
             self.health.insert(key, HealthRow { integration, connection, health, is_afresh });

@@ -44,6 +44,8 @@ struct Counted {
     health: ConnectionHealth,
     /// Tells whether the connection was changed, so that what others know of its health is void.
     is_afresh: bool,
+    /// Tells whether the connection is gone, so that it has no health any more.
+    is_retired: bool,
 }
 
 /// The counts of one caller in one minute.
@@ -66,8 +68,8 @@ pub struct StatsChange {
     pub connection: Box<str>,
     /// The counts since they were taken last.
     pub cells: Vec<CountedCell>,
-    /// The health of the connection.
-    pub health: ConnectionHealth,
+    /// The health of the connection; `None` where it is gone.
+    pub health: Option<ConnectionHealth>,
     /// Tells whether what was stored of its health is void.
     pub is_afresh: bool,
 }
@@ -93,11 +95,12 @@ impl RequestStats {
         }
         let is_full = slots.by_name.len() >= MAX_SLOTS;
         let key = (Box::from(integration), Box::from(connection));
-        if let Some(known) = slots.by_name.get(&key).and_then(Weak::upgrade) {
-            return known;
-        }
-        let key = if is_full { (Box::default(), Box::default()) } else { key };
+        let key = match slots.by_name.get(&key) {
+            None if is_full => (Box::default(), Box::default()),
+            _ => key,
+        };
         let known = slots.by_name.get(&key).and_then(Weak::upgrade);
+        let known = known.filter(|slot| !slot.counted.lock().is_retired);
         known.unwrap_or_else(|| {
             let (integration, connection) = key.clone();
             let (counted, changed) = (Mutex::default(), Arc::clone(&self.changed));
@@ -125,7 +128,9 @@ impl ConnectionStats {
             let second = end.at.as_second();
             let cell = counted.cell(second.div_euclid(60), end.caller);
             cell.count(end.status, end.refused, end.took);
-            counted.health.note(second, end.status, end.refused, request_id);
+            if !counted.is_retired {
+                counted.health.note(second, end.status, end.refused, request_id);
+            }
         });
     }
 
@@ -140,6 +145,20 @@ impl ConnectionStats {
         self.update(|counted| {
             counted.health = counted.health.afresh();
             counted.is_afresh = true;
+        });
+    }
+
+    /// Notes that the connection is gone. Its health goes with it, in the store too; another one of
+    /// its name gets a slot of its own.
+    pub fn retire(self: &Arc<Self>) {
+        // Those beyond the limit share a slot.
+        if self.connection.is_empty() {
+            return;
+        }
+        self.update(|counted| {
+            counted.health = ConnectionHealth::default();
+            counted.is_afresh = true;
+            counted.is_retired = true;
         });
     }
 
@@ -165,7 +184,7 @@ impl ConnectionStats {
             integration: self.integration.clone(),
             connection: self.connection.clone(),
             cells: std::mem::take(&mut counted.cells),
-            health: counted.health.clone(),
+            health: (!counted.is_retired).then(|| counted.health.clone()),
             is_afresh: std::mem::take(&mut counted.is_afresh),
         }
     }
@@ -233,7 +252,8 @@ mod tests {
         assert_eq!((&*change.integration, &*change.connection), ("acme", "api"));
         assert!(change.cells.len() <= MAX_CELLS + 1);
         let counted: u32 = change.cells.iter().map(|cell| cell.counts.sent()).sum();
-        assert_eq!((counted, change.health.windows[0].requests), (200, 200));
+        let health = change.health.as_ref().unwrap();
+        assert_eq!((counted, health.windows[0].requests), (200, 200));
         assert!(stats.take_changes().is_empty());
         // The slot is known while somebody has it, and counts go on.
         assert!(Arc::ptr_eq(&slot, &stats.slot_of("acme", "api")));
@@ -261,7 +281,28 @@ mod tests {
         assert!(slot.health().failure_summary().is_some());
         slot.begin_afresh();
         let change = stats.take_changes().pop().unwrap();
-        assert!(change.is_afresh && change.health.failure_summary().is_none());
-        assert_eq!(change.health.last_used, 60);
+        let health = change.health.unwrap();
+        assert!(change.is_afresh && health.failure_summary().is_none());
+        assert_eq!(health.last_used, 60);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_leaves_no_health_to_the_next_of_its_name() {
+        let stats = RequestStats::default();
+        let failed = || RequestEnd { status: 401, ..end(60, None) };
+        let old = stats.slot_of("acme", "api");
+        old.note_request(&failed(), || "i-1".to_owned());
+        old.retire();
+        // One of its requests is still under way.
+        old.note_request(&failed(), || "i-2".to_owned());
+        let new = stats.slot_of("acme", "api");
+        assert_eq!(new.health(), ConnectionHealth::default());
+        let change = stats.take_changes().pop().unwrap();
+        assert!(change.is_afresh && change.health.is_none());
+        // That one counts, and voids nothing more.
+        old.note_request(&failed(), || "i-3".to_owned());
+        let change = stats.take_changes().pop().unwrap();
+        assert!(!change.is_afresh && change.health.is_none());
+        assert_eq!(change.cells[0].counts.sent(), 1);
     }
 }

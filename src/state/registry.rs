@@ -91,7 +91,11 @@ impl Registry {
             let holder = Holder::new(caller, None, self.limit(&digest, per_minute));
             next.callers.insert(digest, Arc::new(holder));
         }
-        if duplicates.is_empty() { Ok(next) } else { Err(DuplicateNames(duplicates)) }
+        if !duplicates.is_empty() {
+            return Err(DuplicateNames(duplicates));
+        }
+        next.retire_missing(self, ConnectionSource::Declared);
+        Ok(next)
     }
 
     /// Adds a connection of the store, or puts it in the place of the one of its name. A declared
@@ -136,6 +140,7 @@ impl Registry {
         let known = self.lookup(integration.as_str(), name.as_str()).cloned();
         if let Some(known) = known.filter(|known| known.source == ConnectionSource::Stored) {
             self.remove(&known.connection);
+            known.usage.stats.retire();
         }
     }
 
@@ -174,9 +179,10 @@ impl Registry {
         // 2. What is stored goes on where it was.
         for registered in next.of_source(ConnectionSource::Stored) {
             if let Some(before) = self.namesake(&registered.connection) {
-                registered.usage.continue_from(&before.usage);
+                registered.continue_from(before);
             }
         }
+        next.retire_missing(self, ConnectionSource::Stored);
         // 3. So do the callers, with what they have left of their limits.
         let kept: Vec<_> =
             next.callers.iter().map(|(digest, holder)| (*digest, Arc::clone(holder))).collect();
@@ -322,6 +328,15 @@ impl Registry {
         let kept = self.callers.get(digest).and_then(|holder| holder.limit.as_ref());
         let kept = kept.filter(|limit| limit.is_per_minute(per_minute)).cloned();
         kept.or_else(|| RateLimiter::per_minute(per_minute).map(Arc::new))
+    }
+
+    /// Voids the health of the connections that were there before and are not here.
+    fn retire_missing(&self, before: &Self, source: ConnectionSource) {
+        for gone in before.of_source(source) {
+            if self.namesake(&gone.connection).is_none() {
+                gone.usage.stats.retire();
+            }
+        }
     }
 
     fn of_source(

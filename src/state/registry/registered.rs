@@ -40,14 +40,20 @@ impl RegisteredConnection {
         let counters = metrics.counters_of(&connection);
         let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
         let usage = ConnectionUsage::new(metrics.stats_of(integration, name));
+        let registered = Self { connection, counters, usage, source };
         if let Some(before) = before {
-            usage.continue_from(&before.usage);
-            // Failures with another secret say nothing of this one.
-            if !connection.same_as(&before.connection) {
-                usage.stats.begin_afresh();
-            }
+            registered.continue_from(before);
         }
-        Self { connection, counters, usage, source }
+        registered
+    }
+
+    /// Goes on where the connection's earlier version is.
+    pub(super) fn continue_from(&self, before: &Self) {
+        self.usage.continue_from(&before.usage);
+        // Failures with another secret say nothing of this one.
+        if !self.connection.same_as(&before.connection) {
+            self.usage.stats.begin_afresh();
+        }
     }
 }
 

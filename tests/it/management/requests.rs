@@ -296,6 +296,50 @@ async fn three_instances_and_one_that_was_started_again_tell_the_same() {
     assert_eq!(find(&admin, "status=401").await.len(), 2);
 }
 
+#[tokio::test]
+async fn a_connection_has_nothing_of_a_deleted_one_of_its_name_in_sqlite() {
+    next_of_a_name(World::empty().keeping()).await;
+}
+
+#[tokio::test]
+async fn a_connection_has_nothing_of_a_deleted_one_of_its_name_in_postgresql() {
+    let postgres = Postgres::start().await;
+    next_of_a_name(World::empty().keeping_in(&postgres)).await;
+}
+
+/// A connection fails, is deleted, and is created for another domain; then the server starts again.
+async fn next_of_a_name(world: World) {
+    let origin = origin().await;
+    let mut server = over(world, &origin).run().await;
+    let rec = "/health?integration=acme&connection=rec";
+    let state = async |server: &Running| {
+        get(&server.admin(), rec).await["connections"][0]["state"].as_str().unwrap().to_owned()
+    };
+    // 1. It fails, and so the store says.
+    let (_, token) = server.keep_token("all", &["proxy"]).await;
+    server.keep_bearer("rec", "api.example.test", "old-secret").await;
+    let failing = stranger("GET https://api.example.test/no").field("X-Zis-Connection", "rec");
+    server.send(&failing.field("Proxy-Authorization", &format!("Bearer {token}"))).await;
+    soon(async { while state(&server).await != "failing" {} }).await;
+    server = again(server).await;
+    assert_eq!(state(&server).await, "failing");
+    // 2. The next of its name is another one, and stays so.
+    server.delete_bearer("rec").await;
+    server.keep_bearer("rec", "crm.example.test", "new-secret").await;
+    soon(async { while state(&server).await != "unused" {} }).await;
+    server = again(server).await;
+    assert_eq!(state(&server).await, "unused");
+    let health = &get(&server.admin(), rec).await["connections"][0];
+    assert_eq!((&health["last_failure"], &health["requests"]), (&Value::Null, &json!(0)));
+}
+
+/// The same server, ended by a signal and started again.
+async fn again(mut server: Running) -> Running {
+    server.signal(Signal::TERM);
+    server.ended().await;
+    std::mem::replace(&mut server.world, World::empty()).run().await
+}
+
 async fn health(admin: &Operator) -> Value {
     get(admin, "/health?integration=acme&connection=api").await["connections"][0].clone()
 }
