@@ -45,7 +45,7 @@ enum Command {
     Create(create::Arguments),
     /// Lists the connections of an integration
     #[command(visible_alias = "ls", after_help = examples::CONNECTION_LIST)]
-    List,
+    List(list::Arguments),
     /// Shows a connection; its secret is never shown
     #[command(after_help = examples::CONNECTION_SHOW)]
     Show(ConnectionArgs),
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
     let client = arguments.integration.client(context)?;
     match &arguments.command {
         Command::Create(arguments) => create::run(arguments, &client),
-        Command::List => list::run(&client),
+        Command::List(arguments) => list::run(arguments, &client),
         Command::Show(arguments) => {
             let (kind, answer) = client.find(&arguments.name, arguments.kind)?;
             client.emit(answer.text()?, || {

@@ -64,6 +64,7 @@ secret is asked for on the terminal unless an option names another source.";
 pub(super) const CONNECTION_LIST: &str = "\
 Examples:
   keyferry connection list --integration shop
+  keyferry connection list --attention
   keyferry connection list --output json";
 
 pub(super) const CONNECTION_SHOW: &str = "\

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError, printable};
-use crate::cli::server::ApiPath;
+use crate::cli::server::{ApiAnswer, ApiPath};
+use crate::cli::table::TextTable;
 use crate::management::ATTENTION;
 use crate::wire::{HealthPage, HealthView};
 
@@ -15,14 +16,39 @@ pub(super) struct NeedingConnections(HashMap<String, HealthView>);
 impl IntegrationClient<'_> {
     /// The connections in which somebody must act: of the integration, or the one of this name.
     pub(super) fn needing(&self, name: Option<&str>) -> Result<NeedingConnections, CliError> {
+        let page: HealthPage = self.attention(name)?.read()?;
+        let by_name = page.connections.into_iter().map(|health| (health.name.clone(), health));
+        Ok(NeedingConnections(by_name.collect()))
+    }
+
+    fn attention(&self, name: Option<&str>) -> Result<ApiAnswer, CliError> {
         let path = ApiPath::keyferry(&["health"])
             .with("integration", self.integration.as_str())
             .with("state", ATTENTION);
         let path = name.iter().fold(path, |path, name| path.with("connection", name));
-        let page: HealthPage = self.api.pages(&path)?.read()?;
-        let by_name = page.connections.into_iter().map(|health| (health.name.clone(), health));
-        Ok(NeedingConnections(by_name.collect()))
+        self.api.pages(&path)
     }
+}
+
+/// Lists the connections in which somebody must act.
+pub(super) fn list(client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let answer = client.attention(None)?;
+    client.emit(answer.text()?, || {
+        let head = ["NAME", "HEALTH", "WHO MUST ACT", "WHAT TO DO", "LAST FAILURE"];
+        let mut table = TextTable::new(&head);
+        for health in answer.read::<HealthPage>()?.connections {
+            let last = health.last_failure.map_or_else(String::new, |it| it.request_id);
+            let who = actor(&health.who).to_owned();
+            table.add([health.name, health.summary, who, health.advice, last]);
+        }
+        if table.is_empty() {
+            output::note(&format!(
+                "nobody must act in a connection of the integration {}",
+                client.integration
+            ));
+        }
+        Ok(table.text())
+    })
 }
 
 impl NeedingConnections {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::health::NeedingConnections;
 use super::state::EnteredState;
-use super::{custom, declared, state};
+use super::{custom, declared, health, state};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::server::ApiAnswer;
@@ -16,7 +16,17 @@ use crate::wire::{ConnectionPage, StaticConnection, TypedConnection, TypedConnec
 /// A row of the table, and why its connection can't be used.
 type Row = ([String; 6], Option<String>);
 
-pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Only the connections in which somebody must act: why, who, and what they do
+    #[arg(long)]
+    attention: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    if arguments.attention {
+        return health::list(client);
+    }
     let answer = client.api.pages(&client.connections("all"))?;
     let typed: TypedConnectionPage = client.api.pages(&client.typed())?.read()?;
     let beyond = typed.connections.into_iter().filter(is_beyond).collect();
