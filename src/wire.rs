@@ -63,7 +63,7 @@ pub use self::provider::{
     ProviderAnswer, ProviderAsk, ProviderEntry, ProviderList, ProviderSource, ProviderSummary,
 };
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
-pub use self::secret::{REDACTED, Redacted};
+pub use self::secret::{REDACT_TOKENS_FIELD, REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 pub use self::stats::{FailureView, HealthPage, HealthView, LatencyView, StatsAnswer, StatsPart};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};

@@ -12,6 +12,7 @@ use super::error::Error;
 use crate::listener::ConnState;
 use crate::management::{ClientAddr, Management, Operator, ReadAccess, Refused, WriteAccess};
 use crate::model::token::{BODY_LENGTH, FieldCredentials, PREFIX, TokenDigest};
+use crate::wire::REDACT_TOKENS_FIELD;
 
 /// An operator before management.
 #[derive(Debug)]
@@ -48,8 +49,15 @@ impl FromRequestParts<ApiState> for AuthenticatedOperator {
         }
         let per_minute = state.management.settings().requests_per_minute;
         state.rate_limits.count_request(&digest, per_minute).map_err(Error::too_many)?;
-        Ok(Self { management: Arc::clone(&state.management), operator: operator.at(source) })
+        let operator = operator.at(source).redacting_tokens(redacts_tokens(&parts.headers));
+        Ok(Self { management: Arc::clone(&state.management), operator })
     }
+}
+
+/// Tells whether answers are to have no provider tokens in clear. What is not plainly `false` is a
+/// wish for that.
+fn redacts_tokens(headers: &HeaderMap) -> bool {
+    headers.get_all(REDACT_TOKENS_FIELD).iter().any(|value| value != "false")
 }
 
 /// The digest of the token in `Authorization` (RFC 6750 §2.1).

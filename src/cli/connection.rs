@@ -18,7 +18,7 @@ use super::confirm::ConfirmArgs;
 use super::context::CliContext;
 use super::examples;
 use super::integration::{IntegrationArgs, IntegrationClient};
-use super::output::CliError;
+use super::output::{CliError, OutputFormat};
 use super::server::{ApiAnswer, ApiPath};
 use super::table::{record, yes_or_no};
 use crate::clock::Clock;
@@ -91,10 +91,16 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
     if let Command::Create(arguments) = &arguments.command {
         create::check(arguments)?;
     }
-    let client = arguments.integration.client(context)?;
-    match &arguments.command {
+    let mut client = arguments.integration.client(context)?;
+    // Provider tokens are printed in JSON alone, and where they are not, none is asked for.
+    let command = &arguments.command;
+    let prints = matches!(command, Command::Create(_) | Command::Show(_) | Command::Refresh(_));
+    if prints && context.format == OutputFormat::Json {
+        client.api = client.api.revealing_tokens();
+    }
+    match command {
         Command::Create(arguments) => create::run(arguments, &client),
-        Command::List(arguments) => list::run(arguments, &client),
+        Command::List(arguments) => list::run(arguments, client),
         Command::Show(arguments) => {
             let (kind, answer) = client.find(&arguments.name, arguments.kind)?;
             client.emit(answer.text()?, || {

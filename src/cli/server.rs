@@ -42,6 +42,8 @@ pub(super) struct ApiClient<'c> {
     pub(super) context: &'c CliContext,
     addr: ServerAddr,
     token: Option<token::AccessToken>,
+    /// Tells whether answers may have provider tokens in clear. Reading them leaves an event.
+    reveals_tokens: bool,
 }
 
 impl ServerAddrArgs {
@@ -70,7 +72,13 @@ impl ServerAddrArgs {
         context: &CliContext,
     ) -> Result<(String, Result<ApiAnswer, Error>), CliError> {
         let addr = self.find(context)?;
-        let request = ApiRequest { method: Method::GET, path: "/readyz", token: None, body: None };
+        let request = ApiRequest {
+            method: Method::GET,
+            path: "/readyz",
+            token: None,
+            reveals_tokens: false,
+            body: None,
+        };
         let answer = exchange::exchange(&addr, request, HEALTH_TIMEOUT);
         Ok((addr.to_string(), answer))
     }
@@ -89,7 +97,7 @@ impl ServerArgs {
     ) -> Result<ApiClient<'c>, CliError> {
         let addr = self.addr.find(context)?;
         if addr.keeps_secrets() {
-            return Ok(ApiClient { context, addr, token: None });
+            return Ok(ApiClient { context, addr, token: None, reveals_tokens: false });
         }
         Err(CliError::Message(format!(
             "an answer of {addr} in cleartext may be forged: use https://, or a tunnel that ends \
@@ -119,11 +127,16 @@ impl ServerArgs {
             )));
         }
         let token = Some(token::find(self.token.as_ref(), context)?);
-        Ok(ApiClient { context, addr, token })
+        Ok(ApiClient { context, addr, token, reveals_tokens: false })
     }
 }
 
 impl ApiClient<'_> {
+    /// The same, whose answers have provider tokens in clear.
+    pub(super) fn revealing_tokens(self) -> Self {
+        Self { reveals_tokens: true, ..self }
+    }
+
     pub(super) fn host(&self) -> &str {
         &self.addr.host
     }
@@ -177,7 +190,13 @@ impl ApiClient<'_> {
         path: &ApiPath,
         body: Option<Secret>,
     ) -> Result<ApiAnswer, CliError> {
-        let request = ApiRequest { method, path: path.as_str(), token: self.token.as_ref(), body };
+        let request = ApiRequest {
+            method,
+            path: path.as_str(),
+            token: self.token.as_ref(),
+            reveals_tokens: self.reveals_tokens,
+            body,
+        };
         exchange::exchange(&self.addr, request, API_TIMEOUT).map_err(|why| {
             let server = &self.addr;
             CliError::Message(format!(

@@ -134,6 +134,23 @@ impl Management {
         Ok(persistence.store().note_event(note).await?)
     }
 
+    /// Notes several things that change no record of the store: all of them, or none.
+    ///
+    /// # Errors
+    /// The store fails. What was to be noted must not be done then.
+    pub(super) async fn note_all(
+        &self,
+        persistence: &Persistence,
+        actor: impl Into<Actor>,
+        drafts: Vec<EventDraft>,
+    ) -> Result<(), Refused> {
+        let (actor, mut notes) = (actor.into(), Vec::with_capacity(drafts.len()));
+        for draft in drafts {
+            notes.push(self.note_of(persistence, actor.clone(), draft).await?);
+        }
+        Ok(persistence.store().note_events(notes).await?)
+    }
+
     /// Notes something that has happened already. A failure is logged.
     pub(super) async fn note_afterwards(
         &self,

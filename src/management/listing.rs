@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
 use super::connections::{ConnectionView, ReadAccess};
-use super::events::EventDraft;
 use super::fault::Refused;
 use super::oauth::OAuthConnectionView;
 use crate::error::chain;
@@ -91,20 +88,19 @@ impl ReadAccess<'_> {
         Ok(page)
     }
 
-    /// Notes the connections whose tokens are shown in clear, in one event.
+    /// Notes the connections whose tokens are shown in clear, each in an event of its own, by which
+    /// it is found.
     async fn note_revealed(&self, items: &[AnyConnection]) -> Result<(), Refused> {
         let in_clear = items.iter().filter_map(|item| match item {
-            AnyConnection::OAuth(shown) if shown.has_tokens_in_clear() => Some(shown.name.as_str()),
+            AnyConnection::OAuth(shown) if shown.has_tokens_in_clear() => Some(&shown.name),
             _ => None,
         });
-        let names: Vec<_> = in_clear.collect();
-        if names.is_empty() {
+        let events: Vec<_> =
+            in_clear.map(|name| self.event(EventKind::ConnectionReveal, name)).collect();
+        if events.is_empty() {
             return Ok(());
         }
-        let (integration, shown) = (self.integration.as_str(), json!({ "connections": names }));
-        let event = EventDraft::new(EventKind::ConnectionReveal, integration, &integration);
-        let persistence = self.management.persistence()?;
-        self.management.note(persistence, self.operator, event.after(Some(shown))).await
+        self.management.note_all(self.management.persistence()?, self.operator, events).await
     }
 
     /// Notes of each connection by OAuth, or with a role, how its refreshes stand.

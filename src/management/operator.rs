@@ -19,17 +19,19 @@ pub struct Operator {
     /// The address that the request came from, where it has one.
     address: Option<IpAddr>,
     person: Option<Arc<Person>>,
+    /// Tells whether the operator has asked for answers without provider tokens.
+    redacts_tokens: bool,
 }
 
 impl Operator {
     pub(super) fn new(holder: Arc<Holder>) -> Self {
-        Self { holder, address: None, person: None }
+        Self { holder, address: None, person: None, redacts_tokens: false }
     }
 
     /// A person with these rights.
     pub(super) fn of_person(caller: Caller, person: Person) -> Self {
         let holder = Arc::new(Holder::new(caller, None, None));
-        Self { holder, address: None, person: Some(Arc::new(person)) }
+        Self { holder, address: None, person: Some(Arc::new(person)), redacts_tokens: false }
     }
 
     /// The person, if it is one.
@@ -41,6 +43,17 @@ impl Operator {
     #[must_use]
     pub fn at(self, address: ClientAddr) -> Self {
         Self { address: address.0, ..self }
+    }
+
+    /// The same operator, who may have asked for answers without provider tokens.
+    #[must_use]
+    pub fn redacting_tokens(self, redacts_tokens: bool) -> Self {
+        Self { redacts_tokens, ..self }
+    }
+
+    /// Tells whether the operator is shown provider tokens in clear.
+    pub(super) fn sees_tokens(&self) -> bool {
+        self.may(Scope::Write) && !self.redacts_tokens
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {

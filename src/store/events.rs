@@ -107,6 +107,18 @@ impl Store {
         self.noting(note).write().await?.commit().await
     }
 
+    /// Stores the events of things that change no record: all of them, or none.
+    pub async fn note_events(&self, notes: Vec<EventNote>) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        let mut seen = Arc::clone(&self.seen_event);
+        for note in notes {
+            PendingEvent { note: Arc::new(note), seen }.append(&mut work).await?;
+            // The number of an event that may not be committed has not been seen.
+            seen = Arc::default();
+        }
+        work.commit().await
+    }
+
     /// The id of the master key by which the ends of the chain are signed; `None` before the first
     /// event.
     pub async fn event_key(&self) -> Result<Option<String>, Error> {

@@ -75,5 +75,8 @@ pub(super) mod in_clear_if_any {
     }
 }
 
+/// The header field by which a request asks for an answer without provider tokens in clear.
+pub const REDACT_TOKENS_FIELD: &str = "x-keyferry-redact-tokens";
+
 /// The text that stands for a secret in every answer.
 pub const REDACTED: &str = "*****";

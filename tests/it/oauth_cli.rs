@@ -302,7 +302,20 @@ async fn client_credentials_make_a_connection_in_one_go() {
     let shown = scene.run("connection show crm --type oauth").await;
     assert_eq!(shown.line("allowed domain"), "api.example.test", "{shown:?}");
 
+    // What shows no token is no reveal; what prints one is.
+    let reveals = async || {
+        let events = scene.run("audit --kind connection.reveal --output json").await.json();
+        events["events"].as_array().unwrap().len()
+    };
+    assert_eq!(reveals().await, 0);
+    for (line, number) in [("connection show crm", 1), ("connection list", 2)] {
+        let revealed = scene.run(&format!("{line} --output json")).await;
+        assert!(revealed.out.contains("at-2"), "{revealed:?}");
+        assert_eq!(reveals().await, number, "{line}");
+    }
+
     assert_eq!(scene.run("connection delete crm").await.out, "deleted crm\n");
+    assert_eq!(reveals().await, 2);
     assert_eq!(scene.use_it("crm").await.refusal(), refused(403, "ConnectionNotFound"));
     for again in ["delete", "refresh", "show"] {
         let again = scene.run(&format!("connection {again} crm")).await;

@@ -6,7 +6,7 @@ use super::health::NeedingConnections;
 use super::state::EnteredState;
 use super::{custom, declared, health, state};
 use crate::cli::integration::IntegrationClient;
-use crate::cli::output::{self, CliError};
+use crate::cli::output::{self, CliError, OutputFormat};
 use crate::cli::server::ApiAnswer;
 use crate::cli::table::TextTable;
 use crate::clock::Clock;
@@ -23,14 +23,22 @@ pub(super) struct Arguments {
     attention: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+pub(super) fn run(
+    arguments: &Arguments,
+    mut client: IntegrationClient<'_>,
+) -> Result<(), CliError> {
     if arguments.attention {
-        return health::list(client);
+        return health::list(&client);
+    }
+    // 1. Both lists of the API, of which the second has those by OAuth.
+    let typed: TypedConnectionPage = client.api.pages(&client.typed())?.read()?;
+    if client.api.context.format == OutputFormat::Json {
+        client.api = client.api.revealing_tokens();
     }
     let answer = client.api.pages(&client.connections("all"))?;
-    let typed: TypedConnectionPage = client.api.pages(&client.typed())?.read()?;
     let beyond = typed.connections.into_iter().filter(is_beyond).collect();
     let (json, beyond) = with_others(&answer, beyond)?;
+    // 2. The connections, and those in which somebody must act.
     let mut defects = Vec::new();
     let mut needing = NeedingConnections::default();
     client.emit(&json, || {
@@ -53,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         }
         Ok(table.text())
     })?;
-    // A defect is a sentence, which no column holds: it is told below the table.
+    // 3. A defect is a sentence, which no column holds: it is told below the table.
     for (name, defect) in &defects {
         output::note_defect("connection", name, defect.as_deref());
     }

@@ -24,12 +24,15 @@ use super::addr::{ServerAddr, Verification};
 use super::answer::ApiAnswer;
 use super::token::AccessToken;
 use crate::secret::Secret;
+use crate::wire::REDACT_TOKENS_FIELD;
 
 pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
     /// The path with its query, after the URL's own.
     pub(super) path: &'a str,
     pub(super) token: Option<&'a AccessToken>,
+    /// Tells whether the answer may have provider tokens in clear.
+    pub(super) reveals_tokens: bool,
     /// A JSON document.
     pub(super) body: Option<Secret>,
 }
@@ -95,6 +98,9 @@ fn request(addr: &ServerAddr, asked: ApiRequest<'_>) -> http::Result<Request<Ful
         .header(header::CONNECTION, HeaderValue::from_static("close"));
     if let Some(token) = asked.token {
         request = request.header(header::AUTHORIZATION, token.field());
+    }
+    if !asked.reveals_tokens {
+        request = request.header(REDACT_TOKENS_FIELD, "true");
     }
     match asked.body {
         Some(body) => {

@@ -10,7 +10,7 @@ use super::standing::RefreshStanding;
 use crate::management::Management;
 use crate::management::connections::{ReadAccess, WriteAccess, seal};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Refused, Scope};
+use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, named};
 use crate::management::options;
 use crate::management::unusable::Unusable;
@@ -117,7 +117,7 @@ impl ReadAccess<'_> {
         &self,
         record: &ConnectionRecord,
     ) -> Option<OAuthConnectionView> {
-        self.management.authorized(record, self.operator.need(Scope::Write).is_ok())
+        self.management.authorized(record, self.operator.sees_tokens())
     }
 
     /// The connection that is pointed at.

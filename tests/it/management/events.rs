@@ -164,11 +164,12 @@ async fn clients_and_flows(walk: &mut Walk, provider: &Provider) {
     let connection = format!("{OAUTH}/acme?name=one");
     let line = format!("GET {connection}");
     walk.step("show_oauth_connection", "connection.reveal", &line, None).await;
-    let line = format!("GET {CONNECTIONS}/all");
+    let line = format!("GET {CONNECTIONS}/all?page[after]=one");
     walk.step("list_connections", "connection.reveal", &line, None).await;
     let typed = "/api/keyferry/v1/integrations/acme/connections";
-    let line = format!("GET {typed}");
+    let line = format!("GET {typed}?page[after]=one");
     walk.step("list_all_connections", "connection.reveal", &line, None).await;
+    lists_of_several(walk, typed).await;
     let line = format!("GET {typed}/one");
     walk.step("show_any_connection", "connection.reveal", &line, None).await;
     let line = format!("GET {OAUTH}/refresh/acme?name=one");
@@ -181,6 +182,26 @@ async fn clients_and_flows(walk: &mut Walk, provider: &Provider) {
     walk.step("delete_oauth_client", "client.delete", &format!("DELETE {one}"), None).await;
     let event = &events(&walk.server, "?kind=client.delete").await[0];
     assert_eq!(event["before"]["connections"], json!(["two"]), "{event}");
+}
+
+/// A list with the tokens of several connections leaves an event for each; without tokens, none.
+async fn lists_of_several(walk: &mut Walk, typed: &str) {
+    let all = format!("{CONNECTIONS}/all");
+    for (path, field) in [(typed, "false"), (&all, "false"), (typed, "true"), (&all, "yes")] {
+        let list = stranger(&format!("GET {path}")).field("X-Keyferry-Redact-Tokens", field);
+        let list = walk.server.admin().send(list).await;
+        let in_clear = !list.text().contains("\"access_token\":\"*****\"");
+        assert!(list.status == 200 && in_clear == (field == "false"), "{list:?}");
+        for name in ["one", "two"] {
+            let new = events(&walk.server, &format!("?connection={name}")).await;
+            let is_new = new[0]["id"].as_str().unwrap().parse::<usize>().unwrap() > walk.seen;
+            assert_eq!(is_new, in_clear, "{path}: {new:?}");
+            assert!(!in_clear || new[0]["kind"] == "connection.reveal", "{new:?}");
+        }
+        let all = events(&walk.server, "").await.len();
+        assert_eq!(all, walk.seen + if in_clear { 2 } else { 0 }, "{path}");
+        walk.seen = all;
+    }
 }
 
 async fn custom_type(walk: &mut Walk) {
