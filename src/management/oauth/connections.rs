@@ -206,6 +206,11 @@ impl WriteAccess<'_> {
         let renewed = management.storage()?.refreshes.refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
         self.0.log_step("refresh", None, Some(&record.name), failure.as_deref());
+        if let Some(failure) = failure {
+            let event = self.0.event(EventKind::ConnectionRefresh, &record.name).failure(failure);
+            let persistence = management.persistence()?;
+            management.note_afterwards(persistence, self.0.operator, event).await;
+        }
         renewed?;
         self.0
             .show_authorized(&ConnectionRef { name: None, uuid: Some(record.uuid.to_string()) })

@@ -81,8 +81,9 @@ named_enum! {
     /// The reason why a grant has ended.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     pub enum LapseReason {
-        /// The provider has answered `invalid_grant` after an earlier refresh whose answer never
-        /// arrived: that answer may have replaced the refresh token.
+        /// The provider has answered `invalid_grant` after an earlier refresh that had no usable
+        /// answer, so that the refresh token may have been replaced then. A server error (5xx)
+        /// counts too: a gateway may have lost the answer.
         AnswerLost = "answer_lost",
         /// The client's token URL has another host now. A refresh token is only sent to the host
         /// that has issued it.
@@ -147,8 +148,9 @@ impl LapseReason {
     pub fn as_sentence(self) -> &'static str {
         match self {
             Self::AnswerLost => {
-                "the provider said invalid_grant after an earlier refresh was broken off: it may \
-                 have replaced the refresh token in the answer that never arrived"
+                "the provider said invalid_grant after an earlier refresh that had no usable \
+                 answer (none at all, or a server error): it may have replaced the refresh token \
+                 then all the same"
             }
             Self::ClientMoved => {
                 "the client's token URL has moved to another host, and the refresh token is not sent \

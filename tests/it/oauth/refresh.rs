@@ -247,6 +247,16 @@ async fn an_operator_refreshes_at_any_time_but_not_what_cant_be() {
     server.authorize(&provider, "lasting").await;
     let none = server.manage(&format!("GET {OAUTH}/refresh/acme?name=lasting"), None).await;
     assert_eq!(none.json()["errors"][0]["code"], "1301", "{none:?}");
+    // What came to nothing says why.
+    let line = "GET /api/keyferry/v1/events?kind=connection.refresh&connection=lasting";
+    let noted = server.manage(line, None).await.json();
+    let failures: Vec<_> =
+        noted["events"].as_array().unwrap().iter().map(|event| &event["failure"]).collect();
+    assert_eq!(
+        failures,
+        [&json!("there is no refresh token"), &serde_json::Value::Null],
+        "{noted}"
+    );
 }
 
 #[tokio::test]
