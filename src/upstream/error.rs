@@ -1,9 +1,12 @@
 //! Errors of requests to origins.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use rustls::AlertDescription;
+use jiff::Timestamp;
+use rustls::{AlertDescription, CertificateError, OtherError};
+use rustls_pki_types::UnixTime;
 
 use super::body::BodyError;
 use super::departure::DepartureWithdrawn;
@@ -98,9 +101,11 @@ impl Error {
     /// The error of a TLS failure. Certificate faults are told from others.
     pub(super) fn from_tls(error: io::Error) -> Self {
         match tls_cause(&error) {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-                Self::CertificateInvalid(error)
+            Some(rustls::Error::InvalidCertificate(fault)) => {
+                let words = certificate_words(fault);
+                Self::CertificateInvalid(io::Error::new(error.kind(), words))
             }
+            Some(rustls::Error::NoCertificatesPresented) => Self::CertificateInvalid(error),
             Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
                 Self::CertificateDemanded(error)
             }
@@ -148,6 +153,48 @@ impl Error {
     }
 }
 
+/// Says what is wrong with a certificate.
+fn certificate_words(fault: &CertificateError) -> Cow<'static, str> {
+    use CertificateError as Fault;
+    let words = match fault {
+        Fault::BadEncoding => "it is not well-formed",
+        Fault::BadSignature => "its signature does not verify",
+        Fault::Expired => "it has expired",
+        Fault::InvalidPurpose | Fault::InvalidPurposeContext { .. } => "it is not for a server",
+        Fault::NotValidForName => "it is for another name",
+        Fault::NotValidYet => "it is not valid yet",
+        Fault::Revoked => "it is revoked",
+        Fault::UnhandledCriticalExtension => "it has a critical extension that is not known here",
+        Fault::UnknownIssuer => {
+            "its issuer is not a CA that is trusted here, which upstream.extra_roots can add, or \
+             the origin leaves out the certificate between"
+        }
+        Fault::ExpiredContext { not_after, .. } => {
+            return format!("it has expired on {}", day_of(*not_after)).into();
+        }
+        Fault::NotValidYetContext { not_before, .. } => {
+            return format!("it is not valid before {}", day_of(*not_before)).into();
+        }
+        // The library has words of its own for names, and for what it names itself.
+        Fault::NotValidForNameContext { .. } => return fault.to_string().into(),
+        Fault::Other(OtherError(rule)) => match rule.to_string().as_str() {
+            "CaUsedAsEndEntity" => "it is a CA's own, and no server's",
+            "EndEntityUsedAsCa" => "it is issued by a certificate that is no CA's",
+            "UnsupportedCertVersion" => "it is not of X.509 version 3",
+            rule => return format!("it violates a rule, {rule}").into(),
+        },
+        other => return other.to_string().into(),
+    };
+    words.into()
+}
+
+/// The day and minute of a time in a certificate, in UTC.
+fn day_of(time: UnixTime) -> String {
+    let second = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let time = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// Tells whether the peer's alert is about the certificate of its client, or the lack of one.
 fn is_about_certificate(error: &io::Error) -> bool {
     use AlertDescription as Alert;
@@ -170,4 +217,31 @@ fn is_about_certificate(error: &io::Error) -> bool {
 
 fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("CaUsedAsEndEntity")]
+    struct CaUsedAsEndEntity;
+
+    #[test]
+    fn a_bad_certificate_is_told_in_words() {
+        let at = |second| UnixTime::since_unix_epoch(std::time::Duration::from_secs(second));
+        let expired =
+            CertificateError::ExpiredContext { time: at(9), not_after: at(1_800_000_000) };
+        let other = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
+        for (fault, said) in [
+            (expired, "it has expired on 2027-01-15 08:00 UTC"),
+            (other, "it is a CA's own, and no server's"),
+            (CertificateError::UnknownIssuer, "its issuer is not a CA that is trusted here"),
+        ] {
+            let error = io::Error::other(rustls::Error::InvalidCertificate(fault));
+            let said = format!("the origin's certificate is not valid: {said}");
+            let chain = Error::from_tls(error).chain();
+            assert!(chain.starts_with(&said), "{chain}");
+        }
+    }
 }
