@@ -50,7 +50,7 @@ pub use self::events::{EventQuery, EventReader};
 pub use self::explain::{CallerNameError, Explainer, Question, find_caller};
 use self::fault::no_randomness;
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
-pub use self::health::{ATTENTION, HealthQuery};
+pub use self::health::{ATTENTION, HealthQuery, failing_sentence};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, Catalogue, ClientView, ConnectionRef, ExchangedFlow,

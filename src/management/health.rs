@@ -170,7 +170,7 @@ fn failure_view(failure: &LastFailure) -> FailureView {
 
 /// Such as "failing since 2026-11-30 14:02 UTC: 37 % of 120 requests, mostly 401: the API refuses
 /// the key".
-fn failing_sentence(summary: &FailureSummary) -> String {
+pub fn failing_sentence(summary: &FailureSummary) -> String {
     let FailureSummary { since, requests, failed, mostly } = summary;
     let since = Timestamp::from_second(*since).unwrap_or_default().strftime("%Y-%m-%d %H:%M UTC");
     let share = match (failed, requests) {

@@ -13,10 +13,11 @@ use super::facts::RefusedRequest;
 use super::inject::no_credential;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
-use super::request::{Destination, ProxyRequest, Tags};
-use crate::management::Question;
+use super::request::{Destination, ProxyRequest, RequestForm, Tags};
+use crate::management::{Question, failing_sentence};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
+use crate::model::connection_health::ConnectionHealth;
 use crate::model::expiry_notice::ExpiryNotice;
 use crate::model::origin::{Host, Origin};
 use crate::model::permit::Permit;
@@ -71,6 +72,7 @@ pub(super) fn explain(
         Ok(allowed) => (Some(allowed.permit.origin().clone()), Some(&allowed.connection)),
         Err(refused) => (None, refused.connection()),
     };
+    let failing = chosen.and_then(|chosen| failing(&chosen.usage.stats.health()));
     let connection = chosen.map(|chosen| Arc::clone(&chosen.connection));
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
     // 2. The rules that follow it: the credential, and a pinned address.
@@ -99,6 +101,7 @@ pub(super) fn explain(
         renews,
         awaits_command,
         left_out,
+        failing,
         now,
     };
     // A token that lacks the scope is the caller's, though callers are told of the connection.
@@ -141,7 +144,7 @@ pub fn explain_to_operator(
     let Question { method, url, integration, connection, names_caller } = question.clone();
     let tags =
         Tags { integrations: [None, integration, None], connections: [None, connection, None] };
-    let request = ProxyRequest::for_url(method, &url, tags);
+    let request = ProxyRequest::for_callers_url(method, &url, tags, &in_force.settings);
     explain(in_force, caller, names_caller, request, at).into()
 }
 
@@ -176,6 +179,8 @@ struct TraceContext<'a> {
     awaits_command: bool,
     /// The names of connections that cover the host too, and are switched off.
     left_out: Vec<String>,
+    /// A sentence about the failures of the connection, where its requests of late fail.
+    failing: Option<String>,
     now: Timestamp,
     origin: Option<&'a Origin>,
 }
@@ -206,7 +211,7 @@ impl TraceContext<'_> {
 
     fn detail(&self, rule: Rule) -> String {
         match rule {
-            Rule::Form => "absolute-form".to_owned(),
+            Rule::Form => self.form().to_owned(),
             Rule::Loop => "no Via field may carry this proxy's name".to_owned(),
             Rule::Caller if self.is_named => {
                 format!("the token {} is known and has the scope proxy", self.caller.name)
@@ -236,13 +241,24 @@ impl TraceContext<'_> {
         }
     }
 
-    /// The connection, and those that were left out for it.
-    fn chosen(&self) -> String {
-        let chosen = self.connection.map(describe).unwrap_or_default();
-        match self.left_out.as_slice() {
-            [] => chosen,
-            names => format!("{chosen}; switched off and left out: {}", names.join(", ")),
+    fn form(&self) -> &'static str {
+        match self.request.as_ref().map(|request| request.form) {
+            Some(RequestForm::BaseUrl) => "base URL",
+            _ => "absolute-form",
         }
+    }
+
+    /// The connection, those that were left out for it, and its failures.
+    fn chosen(&self) -> String {
+        let mut text = self.connection.map(describe).unwrap_or_default();
+        if !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            let _infallible = write!(text, "; switched off and left out: {names}");
+        }
+        if let Some(failing) = &self.failing {
+            let _infallible = write!(text, "; {failing}");
+        }
+        text
     }
 
     /// The places of the credential, and everything that goes with it.
@@ -321,6 +337,14 @@ fn left_out(
     let is_left_out =
         |other: &&Arc<Connection>| other.options().disabled && other.name() != chosen.name();
     others.filter(is_left_out).map(|other| other.name().to_string()).collect()
+}
+
+/// Says since when the requests of a connection fail, why, and which was the last, as far as this
+/// instance knows.
+fn failing(health: &ConnectionHealth) -> Option<String> {
+    let sentence = failing_sentence(&health.failure_summary()?);
+    let last = health.failure.as_ref().map(|failure| failure.request_id.as_str());
+    Some(format!("{sentence} (last: request {})", last.unwrap_or_default()))
 }
 
 fn describe(connection: &Connection) -> String {

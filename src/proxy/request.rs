@@ -174,6 +174,35 @@ impl ProxyRequest {
         let judged = Box::new(JudgedParts::of(&uri));
         Ok(Self { method, form, destination, names_host: false, tags, body_length: None, judged })
     }
+
+    /// The same, where `url` may also be of base-URL form below a name of this proxy, as its callers
+    /// write it.
+    ///
+    /// # Errors
+    /// As of [`Self::for_url`]; and when its first segment names no connection.
+    pub(super) fn for_callers_url(
+        method: Method,
+        url: &str,
+        tags: Tags,
+        settings: &Settings,
+    ) -> Result<Self, Refusal> {
+        let request = Self::for_url(method, url, tags)?;
+        let is_ours = |uri: &Uri| {
+            let host = uri.authority().map(http::uri::Authority::as_str);
+            base_url::is_one(uri.path())
+                && host.is_some_and(|host| settings.own_hosts.contains(host))
+        };
+        let Some(uri) = url.parse::<Uri>().ok().filter(is_ours) else { return Ok(request) };
+        let (of_path, named) = base_url::tags(uri.path())?;
+        let Tags { integrations: [_, integration, _], connections: [_, connection, _] } =
+            request.tags;
+        let tags = Tags {
+            integrations: [of_path, integration, None],
+            connections: [named, connection, None],
+        };
+        let (form, destination) = (RequestForm::BaseUrl, Destination::ConnectionsOwn);
+        Ok(Self { form, destination, tags, ..request })
+    }
 }
 
 /// The refusal of a URL that is not whole. Where it lacks its scheme alone, the title says how to
@@ -403,6 +432,24 @@ mod tests {
         }
         assert!(told("ftp://a.com/").contains("neither http nor https"));
         assert!(ProxyRequest::for_url(Method::GET, "https://a.com/a\"b", Tags::default()).is_ok());
+    }
+
+    #[test]
+    fn a_callers_url_may_be_of_base_url_form() {
+        let settings = settings_of(&["localhost", "127.0.0.1"]);
+        let read =
+            |url: &str| ProxyRequest::for_callers_url(Method::GET, url, Tags::default(), &settings);
+        for url in ["http://localhost:8080/~/crm/v1", "https://127.0.0.1/~/acme.crm/v1?q"] {
+            let request = read(url).unwrap();
+            assert_eq!(request.form, RequestForm::BaseUrl, "{url}");
+            assert!(matches!(request.destination, Destination::ConnectionsOwn));
+            let [connection, ..] = &request.tags.connections;
+            assert_eq!(connection.as_ref().unwrap().as_str(), "crm");
+        }
+        for url in ["http://localhost:8080/v1", "https://api.example.com/~/crm/v1"] {
+            assert_eq!(read(url).unwrap().form, RequestForm::Absolute, "{url}");
+        }
+        assert_eq!(read("http://localhost/~/x/v1").unwrap_err().code(), Code::MalformedRequest);
     }
 
     fn form(method: Method, target: &str, version: Version) -> Result<RequestForm, Code> {

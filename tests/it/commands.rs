@@ -313,12 +313,29 @@ async fn a_long_list_is_followed_to_its_end() {
 #[tokio::test]
 async fn explain_asks_the_server_about_what_it_keeps_and_decides_alone_when_told_to() {
     let origin = Origin::start().await;
-    let server = World::new(&origin).keeping().run().await;
+    let world = World::new(&origin).keeping().pin_to("kept.example.test:443", "127.0.0.1:1");
+    let server = world.run().await;
     server.keep_bearer("kept", "kept.example.test", "a-secret").await;
     let allowed = run(&server, "explain --connection kept GET https://kept.example.test/v1");
     assert!(allowed.code == 0 && allowed.out.starts_with("allow: "), "{allowed:?}");
     let refused = run(&server, "explain --connection kept GET https://evil.example.test/v1");
     assert!(refused.code == 1 && refused.out.contains("403 DomainNotAllowed"), "{refused:?}");
+    // A caller's base URL is understood; and what fails is said to.
+    let url = format!("http://{}/~/kept/v1", server.address());
+    let allowed = run(&server, &format!("explain GET {url}"));
+    assert!(
+        allowed.code == 0
+            && allowed.out.starts_with("allow: sent to https://kept.example.test with "),
+        "{allowed:?}"
+    );
+    assert!(allowed.out.contains("base URL") && !allowed.out.contains("failing"), "{allowed:?}");
+    server.send(&ask("GET https://kept.example.test/v1")).await;
+    let failing = async {
+        while !run(&server, &format!("explain GET {url}")).out.contains("; failing since ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(failing).await;
     // The harness's own caller may use it, and is named by its token.
     let line = "explain --caller nobody --connection kept GET https://kept.example.test/v1";
     let unknown = run(&server, line);
@@ -344,6 +361,42 @@ async fn keys_are_listed_and_rotated() {
     std::fs::write(&file, format!("{new}\n{old}")).unwrap();
     let rotated = run(&server, "key rotate");
     assert_eq!(rotated.out, "brought 3 records under the key new\n", "{rotated:?}");
+}
+
+#[tokio::test]
+async fn requests_are_listed_and_the_last_failed_one_is_shown() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).keeping().pin_to("kept.example.test:443", "127.0.0.1:1");
+    let server = world.run().await;
+    server.keep_bearer("kept", "kept.example.test", "a-secret").await;
+    let none = run(&server, "requests --connection kept");
+    assert!(none.code == 0 && none.out.is_empty(), "{none:?}");
+    assert!(none.err.contains("no request is like that: "), "{none:?}");
+    assert!(none.err.contains("only of acme (KEYFERRY_INTEGRATION); "), "{none:?}");
+    // 1. One that fails, by base URL, and one of a caller that is not known.
+    server.send(&ask("GET /~/kept/v1").host(server.address())).await;
+    server.send(&stranger("GET https://kept.example.test/v1")).await;
+    let listed =
+        async { while run(&server, "requests --integration *").out.lines().count() < 3 {} };
+    soon(listed).await;
+    let all = run(&server, "requests --integration *");
+    assert!(all.out.contains("CallerUnknown") && all.err.is_empty(), "{all:?}");
+    let own = run(&server, "requests");
+    assert_eq!(own.out.lines().count(), 2, "{own:?}");
+    assert!(own.out.contains("  GET https://kept.example.test/v1  acme.kept  "), "{own:?}");
+    assert!(own.out.lines().next().unwrap().ends_with("  REASON"), "{own:?}");
+    // 2. The last that failed, and one that is not known.
+    let last = run(&server, "requests --connection kept show --last");
+    assert!(last.out.contains("who must act  ") && last.out.contains("acme.kept"), "{last:?}");
+    let unknown = run(&server, "requests show x-1");
+    assert!(unknown.code == 1 && unknown.err.contains("no request x-1 is known: "), "{unknown:?}");
+    // 3. The connections that need somebody.
+    let needing = run(&server, "connection list --attention");
+    let lines: Vec<_> = needing.out.lines().collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("kept  failing since "), "{needing:?}");
+    server.delete_bearer("kept").await;
+    let nobody = run(&server, "connection list --attention");
+    assert!(nobody.out.is_empty() && nobody.err.contains("nobody must act"), "{nobody:?}");
 }
 
 #[tokio::test]
