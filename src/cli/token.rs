@@ -138,7 +138,7 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
     }
     let mut defects = Vec::new();
     context.emit(&json, || {
-        let head = ["NAME", "INTEGRATION", "SCOPES", "RULES", "LAST USED", "EXPIRES", "ID"];
+        let head = ["NAME", "INTEGRATION", "SCOPES", "LIMITED TO", "LAST USED", "EXPIRES", "ID"];
         let mut table = TextTable::new(&head);
         for token in page.tokens {
             defects.push((token.name.clone(), token.defect));
@@ -146,7 +146,7 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
                 token.name,
                 token.integration,
                 token.scopes.join(","),
-                rules_in_short(token.rules.len()),
+                limits(token.connections.as_deref(), token.rules.len()),
                 token.last_used_at.unwrap_or_default(),
                 token.expires_at.unwrap_or_default(),
                 token.id,
@@ -167,9 +167,17 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The rules of a token as a column tells them; nothing where it has none.
-fn rules_in_short(number: usize) -> String {
-    if number == 0 { String::new() } else { output::count(number, "rule") }
+/// The connections and rules to which a token is limited, as a column tells them; nothing where it
+/// has none.
+fn limits(connections: Option<&[String]>, rules: usize) -> String {
+    let connections = match connections {
+        None => Vec::new(),
+        Some([]) => vec!["no connection".to_owned()],
+        Some(many) if many.len() > MAX_NAMED => vec![output::count(many.len(), "connection")],
+        Some(few) => few.to_vec(),
+    };
+    let rules = (rules > 0).then(|| output::count(rules, "rule"));
+    connections.into_iter().chain(rules).collect::<Vec<_>>().join(", ")
 }
 
 /// Says that no token has a text.
@@ -248,6 +256,9 @@ fn generate(context: &CliContext) -> Result<(), CliError> {
     context.emit(&json!({ "token": text }).to_string(), || Ok(text.clone().into_owned()))
 }
 
+/// The number of connections that a column names.
+const MAX_NAMED: usize = 2;
+
 /// The members of the API's documents, and the options that fill them.
 const OPTIONS: [(&str, &str); 6] = [
     ("name", "--name"),
@@ -263,3 +274,22 @@ const ORDER_HELP: &str = "Order of the list: name, created_at, expires_at or las
 
 const INTEGRATION_HELP: &str = "Integration in which it may act, or '*' for all; needed here or in \
                                 the environment [env: KEYFERRY_INTEGRATION]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_says_what_a_token_is_limited_to() {
+        let names: Vec<_> = ["crm", "orders", "mail"].map(str::to_owned).into();
+        for (connections, rules, said) in [
+            (None, 0, ""),
+            (None, 2, "2 rules"),
+            (names.get(..0), 0, "no connection"),
+            (names.get(..2), 1, "crm, orders, 1 rule"),
+            (Some(&*names), 0, "3 connections"),
+        ] {
+            assert_eq!(limits(connections, rules), said);
+        }
+    }
+}
