@@ -1,11 +1,12 @@
 //! `keyferry audit`: what operators did.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::context::CliContext;
 use super::examples;
 use super::newest::{follow, newest, parse_time};
-use super::output::{CliError, OutputFormat, count, printable};
+use super::output::{self, CliError, OutputFormat, count, printable};
 use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::TextTable;
 use crate::wire::{EventCheckAnswer, EventContent, EventPage, EventView};
@@ -42,7 +43,7 @@ struct VerifyArgs {
 
 #[derive(clap::Args)]
 struct Filters {
-    /// Events from then on: a time as 2027-01-31T12:00:00Z, or how long ago, as 2h
+    /// Events from then on: 2027-01-31T12:00:00Z, a day as 2027-01-31, or how long ago, as 2h
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
     /// Events before then
@@ -77,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
 impl Filters {
     /// The path of the events that are wanted.
     fn path(&self, context: &CliContext) -> ApiPath {
-        let integration = context.integration(self.integration.as_deref());
+        let integration = context.listed_integration(self.integration.as_deref());
         let filters = [
             ("since", self.since.map(|time| time.to_string())),
             ("until", self.until.map(|time| time.to_string())),
@@ -92,12 +93,16 @@ impl Filters {
 }
 
 fn show(context: &CliContext, page: &EventPage) -> Result<(), CliError> {
+    if page.events.is_empty() {
+        output::note("no event is like that: look further back, or leave out a filter");
+    }
     context.emit(&serde_json::to_string(page)?, || {
-        let mut table = TextTable::new(&["ID", "TIME", "OPERATOR", "FROM", "WHAT", "ABOUT"]);
+        let head = ["ID", "TIME", "OPERATOR", "FROM", "WHAT", "ABOUT", "CHANGED"];
+        let mut table = TextTable::new(&head);
         for EventView { id, content } in &page.events {
             let EventContent { time, address, kind, .. } = content;
             let cells = [id, time, &operator(content), address, kind].map(Clone::clone);
-            table.add(cells.into_iter().chain([about(content)]));
+            table.add(cells.into_iter().chain([about(content), changed(content)]));
         }
         Ok(table.text())
     })
@@ -110,14 +115,29 @@ fn line(event: &EventView, format: OutputFormat) -> Result<String, CliError> {
     }
     let EventView { id, content } = event;
     let EventContent { time, address, kind, .. } = content;
-    let (operator, about) = (operator(content), about(content));
-    Ok(printable(&format!("{id} {time} {operator} {address} {kind} {about}")))
+    let (operator, about, changed) = (operator(content), about(content), changed(content));
+    let text = format!("{id} {time} {operator} {address} {kind} {about} {changed}");
+    Ok(printable(text.trim_end()))
 }
 
 /// The operator. A person, whose name may be that of a token, is marked.
 fn operator(content: &EventContent) -> String {
     let EventContent { operator, person, .. } = content;
     if person.is_some() { format!("{operator} (person)") } else { operator.clone() }
+}
+
+/// The names of the members that an event has changed.
+fn changed(content: &EventContent) -> String {
+    let EventContent { before, after, secret_changed, .. } = content;
+    let mut names = Vec::new();
+    if let (Some(Value::Object(before)), Some(Value::Object(after))) = (before, after) {
+        names.extend(after.iter().filter(|(name, is)| before.get(*name) != Some(is)));
+        names.extend(before.iter().filter(|(name, _)| !after.contains_key(*name)));
+    }
+    // The time of the change is the event's own.
+    let names = names.into_iter().map(|(name, _)| name.as_str()).filter(|it| *it != "updated_at");
+    let secret = secret_changed.then_some("with a new secret");
+    names.chain(secret).collect::<Vec<_>>().join(", ")
 }
 
 /// The subject of an event, with its integration.
@@ -166,12 +186,13 @@ fn verify(api: &ApiClient<'_>, head: Option<&str>) -> Result<(), CliError> {
     )))
 }
 
-const INTEGRATION_HELP: &str = "Events of this integration [env: KEYFERRY_INTEGRATION]";
+const INTEGRATION_HELP: &str = "Events of this integration, * for all [env: KEYFERRY_INTEGRATION]";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::EventPerson;
+    use serde_json::json;
 
     #[test]
     fn a_person_looks_like_no_token() {
@@ -194,5 +215,20 @@ mod tests {
         assert_eq!(about(&event("", "k1")), "k1");
         let failed = EventContent { failure: Some("no".to_owned()), ..event("acme", "acme") };
         assert_eq!(about(&failed), "acme (failed: no)");
+    }
+
+    #[test]
+    fn an_event_says_what_it_has_changed() {
+        let mut event = EventContent {
+            before: Some(json!({"name": "crm", "enabled": true, "updated_at": "1", "old": 1})),
+            after: Some(json!({"name": "crm", "enabled": false, "updated_at": "2", "new": 1})),
+            ..EventContent::default()
+        };
+        assert_eq!(changed(&event), "enabled, new, old");
+        event.secret_changed = true;
+        assert_eq!(changed(&event), "enabled, new, old, with a new secret");
+        event.before = None;
+        event.secret_changed = false;
+        assert_eq!(changed(&event), "");
     }
 }

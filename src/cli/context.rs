@@ -29,6 +29,18 @@ impl CliContext {
         named.or_else(|| self.environment.text(INTEGRATION))
     }
 
+    /// The integration that a list is of, where it is not of all: the one that the command line
+    /// names, else the environment's, which is said. `*` is all of them.
+    pub(super) fn listed_integration<'t>(&'t self, named: Option<&'t str>) -> Option<&'t str> {
+        let found = self.integration(named).filter(|name| *name != EVERY_INTEGRATION);
+        if let (None, Some(name)) = (named, found) {
+            output::note(&output::printable(&format!(
+                "keyferry: only of {name} ({INTEGRATION}); --integration '*' shows all"
+            )));
+        }
+        found
+    }
+
     /// Prints a result: this JSON document, or what `text` makes of it for people. An empty one
     /// prints nothing.
     pub(super) fn emit(
@@ -47,5 +59,8 @@ impl CliContext {
         if result.is_empty() { Ok(()) } else { output::result(result) }
     }
 }
+
+/// The name for all integrations.
+const EVERY_INTEGRATION: &str = "*";
 
 pub(super) const INTEGRATION: &str = "KEYFERRY_INTEGRATION";

@@ -201,6 +201,7 @@ Examples:
 pub(super) const REQUESTS_SHOW: &str = "\
 Examples:
   keyferry requests show 1f45d091-7
+  keyferry requests --connection crm show --last
   keyferry requests show 1f45d091-7 --output json";
 
 pub(super) const AUDIT: &str = "\

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
@@ -106,11 +108,22 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
+    // A day begins at midnight in UTC, as all times are shown.
+    let day = text.parse::<Date>().ok().filter(|_| text.len() == DAY_LEN);
+    if let Some(day) = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()) {
+        return Ok(day.timestamp());
+    }
     let ago =
         humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
     let time = ago.and_then(|ago| Clock::system().now().checked_sub(ago).ok());
-    time.ok_or_else(|| "must be a time as 2027-01-31T12:00:00Z, or how long ago, as 2h".to_owned())
+    time.ok_or_else(|| {
+        "must be a time as 2027-01-31T12:00:00Z, a day as 2027-01-31, or how long ago, as 2h"
+            .to_owned()
+    })
 }
+
+/// The length of a day as `2027-01-31`.
+const DAY_LEN: usize = 10;
 
 /// The number of items that are asked for at once.
 const PAGE_SIZE: usize = 100;
@@ -127,6 +140,9 @@ mod tests {
         let ago = Clock::system().now().duration_since(parse_time("2h").unwrap());
         assert!((7199..7300).contains(&ago.as_secs()), "{ago}");
         assert_eq!(parse_time("2030-01-31T12:00:00Z").unwrap().to_string(), "2030-01-31T12:00:00Z");
-        assert!(parse_time("soon").is_err());
+        assert_eq!(parse_time("2030-01-31").unwrap().to_string(), "2030-01-31T00:00:00Z");
+        for wrong in ["soon", "2030-02-30", "2030-01", "20300131"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! `keyferry requests`: what requests did, and why one failed.
 
+use std::io;
+
 use jiff::Timestamp;
+use rustix::termios::tcgetwinsize;
 
 use super::context::CliContext;
 use super::examples;
 use super::newest::{follow, newest, parse_time};
-use super::output::{CliError, OutputFormat, printable};
-use super::server::{ApiPath, ServerArgs};
+use super::output::{self, CliError, OutputFormat, printable};
+use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::{TextTable, record};
+use crate::model::remedy::FailureRemedy;
+use crate::store::path_at_origin;
 use crate::wire::{AuditEntries, AuditEntry, RequestAnswer, RequestView};
 
 #[derive(clap::Args)]
@@ -36,13 +41,16 @@ enum Command {
 #[derive(clap::Args)]
 struct ShowArgs {
     /// Id of the request, which its answer has in X-Keyferry-Request-Id
-    #[arg(value_name = "ID")]
-    id: String,
+    #[arg(value_name = "ID", required_unless_present = "last")]
+    id: Option<String>,
+    /// The newest request that failed, of those that the filters select
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
 }
 
 #[derive(clap::Args)]
 struct RequestFilters {
-    /// Requests from then on: a time as 2027-01-31T12:00:00Z, or how long ago, as 2h
+    /// Requests from then on: 2027-01-31T12:00:00Z, a day as 2027-01-31, or how long ago, as 2h
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
     /// Requests before then
@@ -74,8 +82,13 @@ struct RequestFilters {
 
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let api = arguments.server.client(context)?;
-    if let Some(Command::Show(ShowArgs { id })) = &arguments.command {
-        let answer = api.get(&ApiPath::keyferry(&["requests", id]))?;
+    if let Some(Command::Show(ShowArgs { id, .. })) = &arguments.command {
+        let id = match id {
+            Some(id) => id.clone(),
+            None => last_failed(&arguments.filters, &api)?,
+        };
+        let answer = api.find(&ApiPath::keyferry(&["requests", &id]))?;
+        let answer = answer.ok_or_else(|| unknown(&id))?;
         let RequestAnswer { request } = answer.read()?;
         return context.emit(answer.text()?, || Ok(shown(&request)));
     }
@@ -84,13 +97,40 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
     if arguments.follow {
         return follow(&api, &path, page, |entry| line(entry, context.format));
     }
-    context.emit(&serde_json::to_string(&page)?, || Ok(table(&page)))
+    if page.entries.is_empty() {
+        note_none();
+    }
+    context.emit(&serde_json::to_string(&page)?, || Ok(table(&page, terminal_width())))
+}
+
+/// The id of the newest request that failed.
+fn last_failed(filters: &RequestFilters, api: &ApiClient<'_>) -> Result<String, CliError> {
+    let mut path = filters.path(api.context);
+    if filters.decision.is_none() {
+        path = path.with("decision", "failed");
+    }
+    let AuditEntries { entries, .. } = newest(api, &path, 1)?;
+    let last = entries.into_iter().next();
+    last.map(|entry| entry.request_id)
+        .ok_or_else(|| CliError::Message("no request that is kept has failed so".to_owned()))
+}
+
+fn unknown(id: &str) -> CliError {
+    CliError::Message(format!(
+        "no request {} is known: it is younger than a second, older than audit.retention, or out \
+         of the token's reach; `keyferry requests` lists those that are kept",
+        printable(id)
+    ))
+}
+
+fn note_none() {
+    output::note("no request is like that: look further back, or leave out a filter");
 }
 
 impl RequestFilters {
     /// The path of the requests that are wanted.
     fn path(&self, context: &CliContext) -> ApiPath {
-        let integration = context.integration(self.integration.as_deref());
+        let integration = context.listed_integration(self.integration.as_deref());
         let filters = [
             ("since", self.since.map(|time| time.to_string())),
             ("until", self.until.map(|time| time.to_string())),
@@ -108,14 +148,38 @@ impl RequestFilters {
     }
 }
 
-fn table(page: &AuditEntries) -> String {
-    let mut table = TextTable::new(&["TIME", "STATUS", "REQUEST", "CONNECTION", "CALLER", "ID"]);
-    for entry in &page.entries {
-        let AuditEntry { time, request_id, caller, .. } = entry;
-        let cells = [time, &outcome(entry), &target(entry), &connection(entry), caller, request_id];
-        table.add(cells.into_iter().cloned());
-    }
-    table.text()
+/// The requests, a line each; with reasons where a line of this many columns holds them.
+fn table(page: &AuditEntries, width: Option<usize>) -> String {
+    let head = ["TIME", "STATUS", "REQUEST", "CONNECTION", "CALLER", "ID", "REASON"];
+    let made = |columns: usize| {
+        let mut table = TextTable::new(head.get(..columns).unwrap_or(&head));
+        for entry in &page.entries {
+            let AuditEntry { time, request_id, caller, .. } = entry;
+            let (outcome, target, connection) = (outcome(entry), target(entry), connection(entry));
+            let reason = reason(entry).to_owned();
+            let cells = [time, &outcome, &target, &connection, caller, request_id, &reason];
+            table.add(cells.into_iter().take(columns).cloned());
+        }
+        table.text()
+    };
+    let whole = made(head.len());
+    let fits = |width| whole.lines().all(|line| line.chars().count() <= width);
+    if width.is_none_or(fits) { whole } else { made(head.len() - 1) }
+}
+
+/// The columns of the terminal that standard output is; `None` where it is none.
+fn terminal_width() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A few words for what went wrong; empty where nothing did.
+fn reason(entry: &AuditEntry) -> &'static str {
+    let remedy = match entry.code.as_str() {
+        "" => FailureRemedy::of_status(entry.status),
+        code => FailureRemedy::of_refusal(code),
+    };
+    remedy.map_or("", |remedy| remedy.reason)
 }
 
 /// A request in a line.
@@ -159,7 +223,8 @@ fn outcome(entry: &AuditEntry) -> String {
 }
 
 fn target(entry: &AuditEntry) -> String {
-    format!("{} {}{}", entry.method, entry.origin, entry.path)
+    let AuditEntry { method, origin, path, .. } = entry;
+    format!("{method} {origin}{}", path_at_origin(path, origin))
 }
 
 fn connection(entry: &AuditEntry) -> String {
@@ -172,7 +237,8 @@ fn connection(entry: &AuditEntry) -> String {
 
 const CODE_HELP: &str = "Requests that were refused with this code, as DomainNotAllowed";
 
-const INTEGRATION_HELP: &str = "Requests of this integration [env: KEYFERRY_INTEGRATION]";
+const INTEGRATION_HELP: &str =
+    "Requests of this integration, * for all [env: KEYFERRY_INTEGRATION]";
 
 #[cfg(test)]
 mod tests {
@@ -211,5 +277,28 @@ mod tests {
             assert!(text.lines().any(|shown| shown == line), "{text}");
         }
         assert!(!text.contains("caller") && !text.contains("what to do"), "{text}");
+    }
+
+    #[test]
+    fn reasons_are_listed_where_there_is_room() {
+        let entry = AuditEntry {
+            time: "2026-11-30T19:00:01.250Z".to_owned(),
+            request_id: "1f45-7".to_owned(),
+            method: "GET".to_owned(),
+            origin: "https://api.example.com".to_owned(),
+            path: "/~/crm/v1".to_owned(),
+            form: "base_url".to_owned(),
+            connection: "crm".to_owned(),
+            status: 401,
+            ..AuditEntry::default()
+        };
+        let page = AuditEntries { entries: vec![entry], ..AuditEntries::default() };
+        let whole = table(&page, None);
+        assert!(whole.ends_with("  1f45-7  the API refuses the key"), "{whole}");
+        assert!(whole.contains("  GET https://api.example.com/v1  crm "), "{whole}");
+        let width = whole.lines().map(str::len).max().unwrap();
+        assert_eq!(table(&page, Some(width)), whole);
+        let narrow = table(&page, Some(width - 1));
+        assert!(narrow.ends_with("1f45-7") && !narrow.contains("REASON"), "{narrow}");
     }
 }

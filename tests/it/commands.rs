@@ -410,7 +410,8 @@ async fn what_operators_did_is_listed_followed_and_checked() {
     let lines: Vec<_> = listed.out.lines().collect();
     assert!(listed.code == 0 && lines.len() == 3 && lines[0].starts_with("ID"), "{listed:?}");
     assert!(
-        lines[1].contains("connection.update") && lines[1].ends_with("acme.kept"),
+        lines[1].contains("connection.update")
+            && lines[1].ends_with("acme.kept  with a new secret"),
         "{listed:?}"
     );
     let created = run(&server, "audit --kind connection.create --output json").json();
@@ -421,7 +422,7 @@ async fn what_operators_did_is_listed_followed_and_checked() {
     following.env_clear().env("KEYFERRY_URL", &server.api).kill_on_drop(true);
     let mut following = following.current_dir(&server.world.directory).spawn().unwrap();
     let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
-    for kind in ["connection.create acme.kept", "connection.update acme.kept"] {
+    for kind in ["connection.create acme.kept", "connection.update acme.kept with a new secret"] {
         let line = soon(lines.next_line()).await.unwrap().unwrap();
         assert!(line.ends_with(kind), "{line}");
     }

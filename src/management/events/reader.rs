@@ -120,7 +120,7 @@ impl EventReader<'_> {
 }
 
 fn not_a_head() -> Refused {
-    Refused::of(About::Request, "head: is not the head that a check has given, a number and a hash")
+    Refused::of(About::Request, "head: must be NUMBER:HASH, as an earlier check has printed it")
 }
 
 fn parse_kind(text: &str) -> Result<Option<String>, Refused> {
