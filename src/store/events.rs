@@ -3,6 +3,8 @@
 //! A write and its event are one transaction. The ends of the chain are one row, signed by the
 //! master key, which every event locks: so there is one chain over all instances.
 
+mod prune;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
@@ -170,30 +172,6 @@ impl Store {
         let seen = self.seen_event.fetch_max(ends.last.0, Relaxed);
         Ok(StoredChain { ends, mac, seen })
     }
-
-    /// Deletes events that are older than `time`, from the oldest on, and moves the beginning of the
-    /// chain. `false` when the ends of the chain were changed by hand: nothing is deleted then.
-    pub async fn prune_events(
-        &self,
-        time: Timestamp,
-        signer: &dyn EventSigner,
-    ) -> Result<bool, Error> {
-        loop {
-            let mut work = self.write().await?;
-            let (ends, mac) = read_chain(work.row(LOCK, []).await?)?;
-            let Some(cut) = oldest_part(&mut work, time).await? else {
-                work.roll_back().await?;
-                return Ok(true);
-            };
-            if !is_genuine(&ends, mac.as_ref(), signer)? {
-                work.roll_back().await?;
-                return Ok(false);
-            }
-            work.execute("DELETE FROM events WHERE number <= $1", [cut.0.into()]).await?;
-            write_chain(&mut work, ChainEnds { cut, ..ends }, signer).await?;
-            work.commit().await?;
-        }
-    }
 }
 
 impl PendingEvent {
@@ -267,17 +245,6 @@ fn is_genuine(
 )]
 struct UnknownKey;
 
-/// The last of the oldest events that were all done before `time`, a part of them where there are
-/// many.
-async fn oldest_part(
-    work: &mut DbTransaction,
-    time: Timestamp,
-) -> Result<Option<(i64, EventHash)>, Error> {
-    let Some(row) = work.row(OLD, [time.into(), PAGE_LEN.into()]).await? else { return Ok(None) };
-    let columns = row.of(TABLE);
-    Ok(Some((columns.number("number")?, read_hash(columns, "hash")?)))
-}
-
 async fn write_chain(
     work: &mut DbTransaction,
     ends: ChainEnds,
@@ -346,11 +313,6 @@ const MOVE: &str = "UPDATE event_chain SET cut = $1, cut_hash = $2, last = $3, l
 
 const INSERT: &str = "INSERT INTO events (number, time, kind, integration, connection, operator, \
     content, hash, key_id, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-
-/// The last of at most `$2` of the oldest events, of which all were done before `$1`.
-const OLD: &str = "SELECT * FROM (SELECT number, hash FROM events WHERE number < coalesce(\
-    (SELECT min(number) FROM events WHERE time >= $1), 9223372036854775807) \
-    ORDER BY number LIMIT $2) AS old ORDER BY number DESC LIMIT 1";
 
 const PAGE: &str = "SELECT * FROM events WHERE number > $1 ORDER BY number LIMIT $2";
 

@@ -1,8 +1,8 @@
 //! The check of the chain of events.
 
 use crate::model::event::{ChainEnds, EventClaims, EventHash, EventSigner, MacOutcome};
-use crate::store::{self, EventColumns, StoredChain, StoredEvent};
-use crate::wire::{EventCheckAnswer, EventContent, EventFault};
+use crate::store::{self, StoredChain, StoredEvent};
+use crate::wire::{EventCheckAnswer, EventFault};
 
 /// The end of the chain as an earlier check gave it.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl<'a> ChainCheck<'a> {
         };
         let id = event.number.to_string();
         // 1. What it says is what was signed.
-        if !says_its_columns(&event) {
+        if !event.says_its_columns() {
             self.fault(&id, "its columns differ from its content: it was edited by hand");
         }
         if self.signer.check_event(EventClaims::Event(event.hash), &event.mac) == MacOutcome::Forged
@@ -154,20 +154,6 @@ impl<'a> ChainCheck<'a> {
     }
 }
 
-/// Tells whether the columns by which an event is found are what its content says.
-fn says_its_columns(event: &StoredEvent) -> bool {
-    let Ok(content) = serde_json::from_str::<EventContent>(&event.content) else { return false };
-    let Ok(time) = content.time.parse() else { return false };
-    let said = EventColumns {
-        time,
-        kind: content.kind,
-        integration: content.integration,
-        connection: content.connection,
-        operator: content.operator,
-    };
-    said == event.columns
-}
-
 /// The number of faults that are told.
 const MAX_FAULTS: usize = 100;
 
@@ -179,7 +165,7 @@ mod tests {
     use super::*;
     use crate::store::{EventNote, Store};
     use crate::vault::{Keyring, Vault};
-    use crate::wire::time;
+    use crate::wire::{EventContent, time};
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hour)
@@ -216,6 +202,57 @@ mod tests {
             assert!(rest.intact && rest.head == whole.head, "{rest:?}");
             assert_eq!((rest.events, rest.forgotten), (1500 - forgotten, forgotten));
         }
+    }
+
+    /// Edits the database of a store by hand.
+    async fn edit(directory: &tempfile::TempDir, sql: &'static str) {
+        use sqlx::{ConnectOptions as _, Executor as _};
+        let file = directory.path().join("keyferry.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let mut conn = options.connect().await.unwrap();
+        assert!(conn.execute(sql).await.unwrap().rows_affected() > 0, "{sql}");
+    }
+
+    #[tokio::test]
+    async fn what_the_chain_does_not_prove_to_be_old_is_not_deleted() {
+        for (sql, left, is_young) in [
+            ("UPDATE events SET time = (SELECT min(time) FROM events)", 7, false),
+            ("UPDATE events SET time = (SELECT min(time) FROM events) WHERE number > 3", 5, false),
+            ("UPDATE events SET content = content || ' ' WHERE number = 1", 8, false),
+            ("UPDATE events SET content = content || ' ' WHERE number = 3", 6, false),
+            ("UPDATE events SET mac = hash WHERE number = 1", 8, false),
+            ("DELETE FROM events WHERE number = 2", 6, false),
+            ("DELETE FROM events WHERE number = 8", 4, true),
+            ("UPDATE event_chain SET cut = 3", 8, false),
+        ] {
+            let directory = tempfile::TempDir::new().unwrap();
+            let vault = Arc::new(Vault::new(Keyring::generate().unwrap()));
+            let store = store(&directory, &vault, 8).await;
+            edit(&directory, sql).await;
+            let pruned = store.prune_events(at(3), &*vault).await.unwrap();
+            let rest = checked(&store, &vault, None).await;
+            assert_eq!((pruned, rest.events), (is_young, left), "{sql}: {rest:?}");
+            assert!(!rest.intact, "{sql}");
+            assert!(!store.prune_events(at(9), &*vault).await.unwrap(), "{sql}");
+            assert!(!checked(&store, &vault, None).await.intact, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn events_under_a_key_that_is_gone_are_deleted_as_a_later_one_proves_them() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let keyring = Keyring::generate().unwrap();
+        let both = Arc::new(Vault::new(keyring.with_new_first().unwrap()));
+        let (old, new) = (Arc::new(Vault::new(keyring)), both.keyring().first_alone().unwrap());
+        store(&directory, &old, 3).await.close().await;
+        let store = store(&directory, &both, 1).await;
+        let new = Vault::new(new);
+        assert!(store.prune_events(at(0), &new).await.unwrap());
+        assert!(store.prune_events(at(1), &new).await.unwrap());
+        let rest = checked(&store, &new, None).await;
+        assert_eq!((rest.intact, rest.events), (true, 3), "{rest:?}");
+        edit(&directory, "UPDATE events SET content = content || ' ' WHERE number = 2").await;
+        assert!(!store.prune_events(at(2), &new).await.unwrap());
     }
 
     #[tokio::test]
