@@ -106,11 +106,13 @@ impl StatsWriter {
     }
 
     /// Adds counts to a row. Where there are too many rows, those of connections and callers are not
-    /// told apart any more.
-    fn accumulate(&mut self, key: CountKey, counts: &RequestCounts) {
-        let is_full = self.counts.len() >= MAX_ROWS && key.subject != CountSubject::Integration;
-        if is_full && !self.counts.contains_key(&key) {
-            return;
+    /// told apart any more, and integrations count as one that is not known.
+    fn accumulate(&mut self, mut key: CountKey, counts: &RequestCounts) {
+        if self.counts.len() >= MAX_ROWS && !self.counts.contains_key(&key) {
+            if key.subject != CountSubject::Integration {
+                return;
+            }
+            key.integration = Box::default();
         }
         let known = self.counts.entry(key).or_default();
         known.counts.merge(counts);

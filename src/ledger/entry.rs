@@ -82,6 +82,9 @@ pub struct Entry {
     pub form: &'static str,
     /// The caller's name.
     pub caller: Option<Arc<str>>,
+    /// Tells whether the caller's token has expired or is not for the data plane: it has no more
+    /// room in the audit trail than a stranger, and its requests say nothing of a connection.
+    pub is_unsuited: bool,
     /// The integration; `None` until it is known.
     pub integration: Option<IntegrationName>,
     /// The origin that was allowed, or the https origin that a refused request names.
@@ -132,6 +135,7 @@ impl Ledger {
             opening,
             form: "",
             caller: None,
+            is_unsuited: false,
             integration: None,
             origin: None,
             decision: Decision::Allow,
@@ -307,11 +311,15 @@ impl Entry {
             line::write(buffer, self, total, ledger.format);
             if let (LineFormat::Json, Some(trail)) = (ledger.format, &ledger.trail) {
                 let line = buffer.get(start..).unwrap_or_default();
-                trail.push(self.caller.is_none(), |lines| lines.extend_from_slice(line));
+                trail.push(self.is_of_stranger(), |lines| lines.extend_from_slice(line));
                 copied = true;
             }
         });
         copied
+    }
+
+    fn is_of_stranger(&self) -> bool {
+        self.caller.is_none() || self.is_unsuited
     }
 
     fn count_outcome(&self, total: Duration) {
@@ -337,12 +345,15 @@ impl Entry {
             refused,
             took: self.own.zip(self.upstream).map(|(own, upstream)| own + upstream),
         };
-        let named = || self.named.as_ref().and_then(|named| named.listing.as_deref());
-        let known = self.listing.as_deref().or_else(named);
-        if let Some(listing) = known {
+        let named = self.named.as_deref();
+        let of_named =
+            named.filter(|_| !self.is_unsuited).and_then(|named| named.listing.as_deref());
+        if let Some(listing) = self.listing.as_deref().or(of_named) {
             listing.usage().stats.note_request(&end, || self.request_id_text());
         } else {
-            let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
+            let is_known = named.is_none_or(|named| named.is_of_known_integration);
+            let integration = self.integration.as_ref().filter(|_| is_known);
+            let integration = integration.map_or("", IntegrationName::as_str);
             metrics.stats_of(integration, "").note_request(&end, String::new);
         }
         // 3. The durations.
@@ -362,13 +373,13 @@ impl Drop for Entry {
         self.count_outcome(total);
         let written = logs::access_is_on() && self.write_to_log(total);
         if !written && let Some(trail) = &self.ledger.trail {
-            let is_anonymous = self.caller.is_none();
-            trail.push(is_anonymous, |lines| line::write(lines, self, total, LineFormat::Json));
+            let is_of_stranger = self.is_of_stranger();
+            trail.push(is_of_stranger, |lines| line::write(lines, self, total, LineFormat::Json));
         }
         if let (Some(spans), Some(trace)) = (&self.ledger.spans, &self.trace)
             && trace.is_sampled
         {
-            spans.push(self.caller.is_none(), || span::of(self, trace, total));
+            spans.push(self.is_of_stranger(), || span::of(self, trace, total));
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct NamedListing {
     pub name: ConnectionName,
     /// The connection; `None` where there is none of that name.
     pub listing: Option<Arc<dyn LoggedConnection>>,
+    /// Tells whether the integration is the caller's own, or has connections. Others, which anybody
+    /// can make up, are not counted apart.
+    pub is_of_known_integration: bool,
 }
 
 /// A connection as an entry sees it: its name, its counters, and the credential to mask.

@@ -251,14 +251,16 @@ impl Arrival {
             None => Ok(()),
         };
         // 3. A web page is no caller, and the token must have the scope and not have expired.
-        let judged = counted.and_then(|()| is_program());
-        match judged.and_then(|()| token.judge(&holder.caller, request, now)) {
+        let judged = token.judge(&holder.caller, request, now);
+        let is_unsuited = judged.is_err();
+        match counted.and_then(|()| is_program()).and(judged) {
             Ok(()) => {
                 holder.mark_used(now);
                 Ok(holder)
             }
             Err(refusal) => {
                 let refused = RefusedRequest::from(refusal).with_request(request);
+                let refused = if is_unsuited { refused.of_unsuited() } else { refused };
                 Err(refused.with_caller(&holder.caller).with_named(in_force, request))
             }
         }

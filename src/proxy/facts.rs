@@ -35,6 +35,8 @@ pub(super) struct RequestFacts {
     pub(super) form: Option<RequestForm>,
     /// The caller's name.
     pub(super) caller: Option<Arc<str>>,
+    /// Tells whether the caller's token does not suffice for the data plane.
+    pub(super) is_unsuited: bool,
     /// The connection's integration, or the only one that the caller's token reaches.
     pub(super) integration: Option<IntegrationName>,
     pub(super) connection: Option<Arc<RegisteredConnection>>,
@@ -55,6 +57,7 @@ impl RequestFacts {
         }
         if self.caller.is_some() {
             entry.caller = self.caller;
+            entry.is_unsuited = self.is_unsuited;
         }
         if self.integration.is_some() {
             entry.integration = self.integration;
@@ -112,6 +115,12 @@ impl RefusedRequest {
         self
     }
 
+    /// Adds that the caller's token does not suffice for the data plane.
+    pub(super) fn of_unsuited(mut self) -> Self {
+        self.facts.is_unsuited = true;
+        self
+    }
+
     /// Adds the connection that was chosen.
     pub(super) fn with_connection(
         mut self,
@@ -143,7 +152,10 @@ impl RefusedRequest {
             .as_ref()
             .and_then(|integration| registry.lookup(integration.as_str(), name.as_str()));
         let listing = listing.map(|listing| Arc::clone(listing) as _);
-        self.facts.named = Some(Box::new(NamedListing { name: name.clone(), listing }));
+        let is_of_known_integration = self.facts.integration.is_some()
+            || integration.as_ref().is_some_and(|of| registry.has_integration(of));
+        let named = NamedListing { name: name.clone(), listing, is_of_known_integration };
+        self.facts.named = Some(Box::new(named));
         self.facts.integration = integration;
         self
     }

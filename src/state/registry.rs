@@ -257,6 +257,11 @@ impl Registry {
         self.integrations.keys()
     }
 
+    /// Tells whether an integration has connections.
+    pub fn has_integration(&self, integration: &IntegrationName) -> bool {
+        self.integrations.contains_key(integration.as_str())
+    }
+
     /// The connections of an integration that `caller` may use and whose allowed domain covers
     /// `host`, in the order of their names.
     pub fn covering(
