@@ -39,6 +39,7 @@ mod unusable;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 pub use self::attention::AttentionState;
 pub use self::audit::{AuditPage, AuditReader};
@@ -80,6 +81,9 @@ pub use crate::store::AuditPosition;
 use crate::store::Revision;
 use crate::tasks::Tasks;
 
+/// The number of operators who read much of the store at once.
+const MAX_LONG_READS: usize = 2;
+
 /// Management: where operators ask.
 #[derive(Debug)]
 pub struct Management {
@@ -91,6 +95,9 @@ pub struct Management {
     instance: Box<str>,
     sessions: SessionCache,
     open_id: KnownOpenIdProvider,
+    /// The turns of operators who read much of the store. They wait for each other, so that the rest
+    /// of the store's readers are left to what must not wait.
+    long_reads: Semaphore,
 }
 
 /// The store, and the ways to token endpoints that go with it.
@@ -124,6 +131,7 @@ impl Management {
             instance: instance.into(),
             sessions: SessionCache::default(),
             open_id: KnownOpenIdProvider::default(),
+            long_reads: Semaphore::new(MAX_LONG_READS),
         }
     }
 

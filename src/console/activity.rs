@@ -176,7 +176,7 @@ pub(super) fn row(context: &PageContext, entry: &AuditEntry, now: Timestamp) -> 
             td { span class=(badge(entry)) { (entry.status) } div.reason.medium { (entry.code) } }
             td.request {
                 a href=(its_page) {
-                    strong { (entry.method) } " " span.origin-of { (status_view::breakable(host(entry))) } wbr; (status_view::breakable(path_at_origin(&entry.path, &entry.origin)))
+                    strong { (entry.method) } " " span.origin-of { (status_view::breakable(host(entry))) } wbr; (status_view::breakable(path_at_origin(&entry.path, &entry.origin, &entry.form)))
                 }
                 div.narrow.medium-narrow {
                     @if !entry.code.is_empty() { (entry.code) ": " }

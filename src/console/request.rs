@@ -196,7 +196,8 @@ fn remedy(
 
 /// The page at which the request can be tried as its caller sent it.
 fn trial(context: &PageContext, entry: &AuditEntry) -> String {
-    let url = format!("{}{}", entry.origin, path_at_origin(&entry.path, &entry.origin));
+    let url =
+        format!("{}{}", entry.origin, path_at_origin(&entry.path, &entry.origin, &entry.form));
     let mut query = form_urlencoded::Serializer::new(String::new());
     let values = [
         ("connection", entry.connection.as_str()),

@@ -156,6 +156,17 @@ impl Operator {
         self.caller().reach.connections().is_some()
     }
 
+    /// The only connections that the token reaches, where it names them.
+    pub(super) fn listed_connections(&self) -> Option<Vec<(IntegrationName, ConnectionName)>> {
+        match &self.caller().reach {
+            Reach::One(integration, names) => {
+                let names = names.as_ref()?.iter();
+                Some(names.map(|name| (integration.clone(), name.clone())).collect())
+            }
+            Reach::Every(pairs) => pairs.clone(),
+        }
+    }
+
     /// The only connections of the integration that the token reaches, where it names them.
     pub(super) fn listed(&self, integration: &IntegrationName) -> Option<Vec<ConnectionName>> {
         self.caller().reach.listed(integration)

@@ -6,7 +6,7 @@ use super::audit::{AuditPage, AuditReader, end_of, position};
 use super::fault::{About, Refused};
 use super::listing::{ListPage, cut, reads_backwards};
 use crate::error::chain;
-use crate::model::name::IntegrationName;
+use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::name_rule;
 use crate::model::remedy::FailureRemedy;
 use crate::store::{
@@ -104,8 +104,10 @@ impl AuditReader<'_> {
         let mut all = Found { entries: Vec::new(), looked_until: None, newest: None };
         for round in 1.. {
             let wanted = enough.saturating_sub(all.entries.len());
+            let turn = self.management.long_reads.acquire().await;
             let FoundEntries { lines, searched_until, newest } =
                 store.find_entries(filter, range, wanted).await?;
+            drop(turn);
             all.newest = all.newest.or(newest);
             // 1. A line that was found is one that is wanted, but for a few.
             let is_short = lines.len() < wanted;
@@ -132,6 +134,23 @@ impl AuditReader<'_> {
         Ok(all)
     }
 
+    /// The connections that a token which names connections reaches, of those that are wanted; none
+    /// for a token that reaches all that are.
+    fn reached(
+        &self,
+        integration: Option<&IntegrationName>,
+        connection: Option<&str>,
+    ) -> Result<Vec<(String, String)>, Refused> {
+        let Some(listed) = self.operator.listed_connections() else { return Ok(Vec::new()) };
+        let is_wanted = |(of, name): &(IntegrationName, ConnectionName)| {
+            integration.is_none_or(|wanted| wanted == of)
+                && connection.is_none_or(|wanted| wanted == name.as_str())
+        };
+        let wanted = listed.into_iter().filter(is_wanted);
+        let reached: Vec<_> = wanted.map(|(of, name)| (of.to_string(), name.to_string())).collect();
+        if reached.is_empty() { Err(Refused::OutOfReach) } else { Ok(reached) }
+    }
+
     fn filter(&self, query: &RequestQuery) -> Result<EntryFilter, Refused> {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         // 1. The integration is the token's own, where it has one.
@@ -140,13 +159,9 @@ impl AuditReader<'_> {
             (None, "") => None,
             (_, named) => Some(self.operator.enter(named)?),
         };
-        // 2. Who reaches some connections alone is told of those.
-        let mut connections: Vec<_> = given(&query.connection).into_iter().collect();
-        if let Some(reached) = integration.as_ref().and_then(|of| self.operator.listed(of))
-            && connections.is_empty()
-        {
-            connections = reached.iter().map(ToString::to_string).collect();
-        }
+        // 2. Who reaches some connections alone is told of those, and of no others that match.
+        let connection = given(&query.connection);
+        let reached = self.reached(integration.as_ref(), connection.as_deref())?;
         // 3. The code, the status and the path.
         if !query.code.is_empty() && FailureRemedy::of_refusal(&query.code).is_none() {
             let rule = name_rule(&FailureRemedy::codes().collect::<Vec<_>>());
@@ -174,8 +189,9 @@ impl AuditReader<'_> {
         Ok(EntryFilter {
             since: moment("since", &query.since)?,
             until: moment("until", &query.until)?,
-            integrations: integration.iter().map(IntegrationName::to_string).collect(),
-            connections,
+            integration: integration.as_ref().map(IntegrationName::to_string),
+            connection,
+            reached,
             caller: given(&query.caller),
             code: given(&query.code),
             is_refused,
@@ -230,22 +246,20 @@ fn selects(filter: &EntryFilter, entry: &AuditEntry) -> bool {
     let is = |wanted: &Option<String>, found: &str| {
         wanted.as_deref().is_none_or(|wanted| wanted == found)
     };
-    let among = |wanted: &[String], found: &String| wanted.is_empty() || wanted.contains(found);
     let time = entry.time.parse::<Timestamp>().unwrap_or_default();
     filter.since.is_none_or(|since| time >= since)
         && filter.until.is_none_or(|until| time < until)
-        && among(&filter.integrations, &entry.integration)
-        && among(&filter.connections, &entry.connection)
+        && is(&filter.integration, &entry.integration)
+        && is(&filter.connection, &entry.connection)
         && is(&filter.caller, &entry.caller)
         && is(&filter.code, &entry.code)
         && filter.is_refused.is_none_or(|wanted| wanted != entry.code.is_empty())
         && filter.statuses.is_none_or(|(low, high)| (low..=high).contains(&entry.status))
         && is(&filter.method, &entry.method)
         && is(&filter.request_id, &entry.request_id)
-        && filter
-            .path
-            .as_deref()
-            .is_none_or(|path| path_at_origin(&entry.path, &entry.origin).starts_with(path))
+        && filter.path.as_deref().is_none_or(|path| {
+            path_at_origin(&entry.path, &entry.origin, &entry.form).starts_with(path)
+        })
 }
 
 pub(super) fn moment(parameter: &str, text: &str) -> Result<Option<Timestamp>, Refused> {

@@ -60,7 +60,10 @@ impl Grouping {
             Self::Code => entry.code.clone(),
             Self::Status => entry.status.to_string(),
             Self::Method => entry.method.clone(),
-            Self::Path => beginning(path_at_origin(&entry.path, &entry.origin), within).to_owned(),
+            Self::Path => {
+                beginning(path_at_origin(&entry.path, &entry.origin, &entry.form), within)
+                    .to_owned()
+            }
         }
     }
 

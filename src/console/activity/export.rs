@@ -88,14 +88,14 @@ fn csv(entry: &AuditEntry) -> String {
     line
 }
 
-/// A value, in quotes where it needs them. A spreadsheet takes one that begins like a formula for a
-/// text.
+/// A value, in quotes where it needs them: some spreadsheets separate by semicolons. A spreadsheet
+/// takes one that begins like a formula for a text.
 fn quoted(value: &str) -> String {
     let value = match value.as_bytes().first() {
         Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') => format!("'{value}"),
         _ => value.to_owned(),
     };
-    if value.contains(['"', ',', '\r', '\n']) {
+    if value.contains(['"', ',', ';', '\t', '\r', '\n']) {
         return format!("\"{}\"", value.replace('"', "\"\""));
     }
     value

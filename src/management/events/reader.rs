@@ -85,6 +85,7 @@ impl EventReader<'_> {
         let persistence = self.management.persistence()?;
         let vault = persistence.vault();
         let mut check = ChainCheck::new(&*vault, head);
+        let _turn = self.management.long_reads.acquire().await;
         let stored = persistence.store().walk_events(|event| check.add(event)).await?;
         Ok(check.finish(&stored))
     }

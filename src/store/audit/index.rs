@@ -17,10 +17,12 @@ pub struct EntryFilter {
     pub since: Option<Timestamp>,
     /// Those that arrived before then.
     pub until: Option<Timestamp>,
-    /// Those of one of these integrations.
-    pub integrations: Vec<String>,
-    /// Those of a connection of one of these names.
-    pub connections: Vec<String>,
+    /// Those of this integration.
+    pub integration: Option<String>,
+    /// Those of a connection of this name.
+    pub connection: Option<String>,
+    /// Those of one of these connections, each with its integration.
+    pub reached: Vec<(String, String)>,
     /// Those of this caller.
     pub caller: Option<String>,
     /// Those with this code.
@@ -41,8 +43,9 @@ pub struct EntryFilter {
 #[derive(Debug)]
 pub(super) struct IndexFilter {
     seconds: (u32, u32),
-    integrations: Vec<u16>,
-    connections: Vec<u32>,
+    integration: Option<u16>,
+    connection: Option<u32>,
+    reached: Vec<(u16, u32)>,
     caller: Option<u32>,
     code: Option<u16>,
     is_refused: Option<bool>,
@@ -133,8 +136,9 @@ impl IndexFilter {
                 filter.since.map_or(0, |time| second(time.as_second())),
                 filter.until.map_or(u32::MAX, |time| second(time.as_second())),
             ),
-            integrations: filter.integrations.iter().map(|name| short_hash(name)).collect(),
-            connections: filter.connections.iter().map(|name| hash(name)).collect(),
+            integration: filter.integration.as_deref().map(short_hash),
+            connection: filter.connection.as_deref().map(hash),
+            reached: filter.reached.iter().map(|(of, name)| (short_hash(of), hash(name))).collect(),
             caller: filter.caller.as_deref().map(hash),
             code: filter.code.as_deref().map(short_hash),
             is_refused: filter.is_refused,
@@ -148,6 +152,10 @@ impl IndexFilter {
     /// The seconds in which what is selected arrived.
     pub(super) fn seconds(&self) -> (i64, i64) {
         (self.seconds.0.into(), self.seconds.1.into())
+    }
+
+    fn reaches(&self, integration: u16, connection: u32) -> bool {
+        self.reached.is_empty() || self.reached.contains(&(integration, connection))
     }
 
     fn selects(&self, numbers: &[u8; ENTRY_LEN], path: &[u8]) -> bool {
@@ -197,14 +205,11 @@ impl IndexFilter {
                 .is_refused
                 .is_none_or(|wanted| wanted == (u16::from_le_bytes([k0, k1]) != short_hash("")))
             && is_short(self.method, [m0, m1])
-            && is_among(&self.connections, &u32::from_le_bytes([n0, n1, n2, n3]))
-            && is_among(&self.integrations, &u16::from_le_bytes([g0, g1]))
+            && is(self.connection, [n0, n1, n2, n3])
+            && is_short(self.integration, [g0, g1])
+            && self.reaches(u16::from_le_bytes([g0, g1]), u32::from_le_bytes([n0, n1, n2, n3]))
             && path.starts_with(&self.path)
     }
-}
-
-fn is_among<T: PartialEq>(wanted: &[T], found: &T) -> bool {
-    wanted.is_empty() || wanted.contains(found)
 }
 
 fn push_entry(data: &mut Vec<u8>, keys: &EntryKeys<'_>) {
@@ -257,7 +262,8 @@ mod tests {
         format!(
             "{{\"time\":\"2026-11-30T19:00:{:02}.000Z\",\"request_id\":\"i-{number}\",\"caller\":\
              \"ci\",\"integration\":\"shop\",\"connection\":\"{connection}\",\"method\":\"GET\",\
-             \"origin\":\"https://a\",\"path\":\"{path}\",\"code\":\"\",\"status\":{status}}}\n",
+             \"origin\":\"https://a\",\"path\":\"{path}\",\"form\":\"absolute\",\"code\":\"\",\
+             \"status\":{status}}}\n",
             number % 60
         )
     }
@@ -284,7 +290,7 @@ mod tests {
         assert_eq!((row.batches, row.seconds.1 - row.seconds.0), ((7, 9), 3));
         let all = vec![(7, vec![0, 1]), (9, vec![0, 1])];
         assert_eq!(found(&row, &EntryFilter::default()), all);
-        let api = EntryFilter { connections: vec!["api".to_owned()], ..EntryFilter::default() };
+        let api = EntryFilter { connection: Some("api".to_owned()), ..EntryFilter::default() };
         assert_eq!(found(&row, &api), [(7, vec![0]), (9, vec![0, 1])]);
         let failed = EntryFilter { statuses: Some((500, 599)), ..api.clone() };
         assert_eq!(found(&row, &failed), [(9, vec![0])]);

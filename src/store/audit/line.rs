@@ -46,13 +46,14 @@ impl<'a> EntryKeys<'a> {
         let method = reader.text(",\"method\":")?;
         let origin = reader.text(",\"origin\":")?;
         let path = reader.text(",\"path\":")?;
+        let form = reader.text(",\"form\":")?;
         let code = reader.text(",\"code\":")?;
         let status = reader.number(",\"status\":")?;
         // 2. The time in seconds, and the path without the connection's name.
         let second = time.parse::<Timestamp>().ok()?.as_second();
         let path = match path {
-            Cow::Borrowed(path) => path_at_origin(path, &origin).into(),
-            Cow::Owned(path) => path_at_origin(&path, &origin).to_owned().into(),
+            Cow::Borrowed(path) => path_at_origin(path, &origin, &form).into(),
+            Cow::Owned(path) => path_at_origin(&path, &origin, &form).to_owned().into(),
         };
         Some(Self {
             second,
@@ -70,7 +71,7 @@ impl<'a> EntryKeys<'a> {
     /// Reads a line with its members in any order.
     fn parse(line: &str) -> Option<Self> {
         let entry: AuditEntry = serde_json::from_str(line).ok()?;
-        let path = path_at_origin(&entry.path, &entry.origin).to_owned();
+        let path = path_at_origin(&entry.path, &entry.origin, &entry.form).to_owned();
         Some(Self {
             second: entry.time.parse::<Timestamp>().ok()?.as_second(),
             request_id: entry.request_id.into(),
@@ -124,8 +125,9 @@ impl<'a> LineReader<'a> {
 }
 
 /// The path as the origin has got it: of a base URL, what follows the connection's name.
-pub fn path_at_origin<'p>(path: &'p str, origin: &str) -> &'p str {
-    let Some(below) = path.strip_prefix("/~/").filter(|_| !origin.is_empty()) else { return path };
+pub fn path_at_origin<'p>(path: &'p str, origin: &str, form: &str) -> &'p str {
+    let is_base_url = form == "base_url" && !origin.is_empty();
+    let Some(below) = path.strip_prefix("/~/").filter(|_| is_base_url) else { return path };
     below.find('/').and_then(|at| below.get(at..)).unwrap_or("/")
 }
 
@@ -157,13 +159,14 @@ mod tests {
 
     #[test]
     fn the_path_at_the_origin_lacks_the_connection() {
-        for (path, origin, expected) in [
-            ("/v1", "https://a", "/v1"),
-            ("/~/api/v1", "https://a", "/v1"),
-            ("/~/api", "https://a", "/"),
-            ("/~/api/v1", "", "/~/api/v1"),
+        for (path, origin, form, expected) in [
+            ("/v1", "https://a", "absolute", "/v1"),
+            ("/~/api/v1", "https://a", "base_url", "/v1"),
+            ("/~/api", "https://a", "base_url", "/"),
+            ("/~/api/v1", "", "base_url", "/~/api/v1"),
+            ("/~/api/v1", "https://a", "tunnel", "/~/api/v1"),
         ] {
-            assert_eq!(path_at_origin(path, origin), expected);
+            assert_eq!(path_at_origin(path, origin, form), expected);
         }
     }
 }

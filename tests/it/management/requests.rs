@@ -152,6 +152,16 @@ async fn requests_are_found_as_far_as_a_token_reaches() {
     let (narrow, _) = admin.grant(&body).await;
     let seen = find(&narrow, "").await;
     assert!(seen.iter().all(|entry| entry["connection"] == "crm") && seen.len() == 1, "{seen:?}");
+    let body = json!({"name": "pairs", "integration": "*", "scopes": ["audit"],
+        "connections": ["acme.crm", "other.api"]});
+    let (pairs, _) = admin.grant(&body).await;
+    assert_eq!(find(&pairs, "").await.len(), 1);
+    // What is out of reach is not even looked through.
+    for operator in [&narrow, &pairs] {
+        assert_eq!(find(operator, "connection=crm").await.len(), 1);
+        let path = format!("{V1}/requests?integration=acme&connection=api");
+        assert_eq!(operator.get(&path).await.status, 403);
+    }
     let foreign = find(&admin, "caller=other").await[0]["request_id"].clone();
     let path = format!("{V1}/requests/{}", foreign.as_str().unwrap());
     assert_eq!(auditor.get(&path).await.status, 404);
@@ -163,6 +173,24 @@ async fn requests_are_found_as_far_as_a_token_reaches() {
         assert_eq!(reader.get(&format!("{V1}/{path}")).await.status, 403, "{path}");
     }
     assert_eq!(reader.get(&format!("{V1}/health")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_for_the_data_plane_says_nothing_of_a_connection() {
+    let origin = origin().await;
+    let world = world(&origin).scoped_token("reader", "*", "read", "").run().await;
+    for integration in ["acme", "made-up", "another"] {
+        let ask = stranger("GET https://api.example.test/v1").by("reader");
+        let ask = ask.field("X-Zis-Integration", integration).field("X-Zis-Connection", "api");
+        assert_eq!(world.send(&ask).await.status, 403);
+    }
+    let admin = world.admin();
+    soon(async { while sums(&admin, "").await != json!([3, 0, 0, 3]) {} }).await;
+    for (filter, refused) in [("integration=acme", 1), ("integration=made-up", 0)] {
+        assert_eq!(sums(&admin, filter).await, json!([refused, 0, 0, refused]), "{filter}");
+    }
+    assert_eq!(health(&admin).await["requests"], 0);
+    assert_eq!(find(&admin, "integration=made-up&connection=api").await.len(), 1);
 }
 
 #[tokio::test]

@@ -50,10 +50,11 @@ fn line(number: usize, seconds: i64, dice: &mut Dice) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap();
     let time = start() + SignedDuration::from_secs(seconds);
     let origin = if dice.roll(5) == 0 { "" } else { "https://api.example.com" };
+    let form = dice.pick(&["absolute", "base_url"]);
     format!(
         "{{\"time\":\"{}\",\"level\":\"INFO\",\"target\":\"keyferry::access\",\"request_id\":\
          \"inst-{number}\",\"caller\":{},\"integration\":\"{}\",\"connection\":\"{}\",\
-         \"method\":\"{}\",\"origin\":\"{origin}\",\"path\":{},\"form\":\"absolute\",\
+         \"method\":\"{}\",\"origin\":\"{origin}\",\"path\":{},\"form\":\"{form}\",\
          \"decision\":\"allow\",\"code\":\"{}\",\"rule\":\"named\",\"status\":{},\
          \"request_bytes\":0,\"response_bytes\":0,\"total_ms\":1.000,\"upstream_ms\":0.500,\
          \"instance\":\"inst\"}}\n",
@@ -72,8 +73,9 @@ fn some_filter(dice: &mut Dice) -> EntryFilter {
     let mut text = |of: &[&str]| (dice.roll(3) == 0).then(|| dice.pick(of).to_owned());
     let (caller, code, method) = (text(&CALLERS), text(&CODES), text(&METHODS));
     let path = text(&["/v1", "/v1/ch", "/v1/charges/ch_1", "/v2/\u{e9}", "/nowhere", "/~/api"]);
-    let integrations = text(&INTEGRATIONS).into_iter().collect();
-    let connections = text(&CONNECTIONS).into_iter().chain(text(&CONNECTIONS)).collect();
+    let (integration, connection) = (text(&INTEGRATIONS), text(&CONNECTIONS));
+    let reached = text(&INTEGRATIONS).zip(text(&CONNECTIONS)).into_iter();
+    let reached = reached.chain(text(&INTEGRATIONS).zip(text(&CONNECTIONS))).collect();
     let statuses = match dice.roll(4) {
         0 => Some((200, 299)),
         1 => Some((404, 404)),
@@ -89,8 +91,9 @@ fn some_filter(dice: &mut Dice) -> EntryFilter {
     EntryFilter {
         since,
         until,
-        integrations,
-        connections,
+        integration,
+        connection,
+        reached,
         caller,
         code,
         is_refused,
@@ -106,13 +109,15 @@ fn selects(filter: &EntryFilter, entry: &AuditEntry) -> bool {
     let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|it| it == found);
     let time: Timestamp = entry.time.parse().unwrap();
     let path = match entry.path.strip_prefix("/~/api") {
-        Some(below) if !entry.origin.is_empty() => below,
+        Some(below) if !entry.origin.is_empty() && entry.form == "base_url" => below,
         _ => &entry.path,
     };
     filter.since.is_none_or(|since| time >= since)
         && filter.until.is_none_or(|until| time < until)
-        && (filter.integrations.is_empty() || filter.integrations.contains(&entry.integration))
-        && (filter.connections.is_empty() || filter.connections.contains(&entry.connection))
+        && is(&filter.integration, &entry.integration)
+        && is(&filter.connection, &entry.connection)
+        && (filter.reached.is_empty()
+            || filter.reached.contains(&(entry.integration.clone(), entry.connection.clone())))
         && is(&filter.caller, &entry.caller)
         && is(&filter.code, &entry.code)
         && filter.is_refused.is_none_or(|wanted| wanted != entry.code.is_empty())
@@ -316,7 +321,7 @@ fn searches() -> Vec<(&'static str, EntryFilter)> {
     let all = EntryFilter::default;
     vec![
         ("all", all()),
-        ("a connection", EntryFilter { connections: vec!["c7".into()], ..all() }),
+        ("a connection", EntryFilter { connection: some("c7"), ..all() }),
         ("a code", EntryFilter { code: some("CertificateInvalid"), ..all() }),
         ("a class", EntryFilter { statuses: Some((500, 599)), ..all() }),
         ("the oldest, by its caller", EntryFilter { caller: some("rare"), ..all() }),
@@ -324,19 +329,11 @@ fn searches() -> Vec<(&'static str, EntryFilter)> {
         ("the oldest, by its path", EntryFilter { path: some("/v1/customers/cus_0/"), ..all() }),
         (
             "a connection with a code, of which each is common",
-            EntryFilter {
-                connections: vec!["c1".into()],
-                code: some("CertificateInvalid"),
-                ..all()
-            },
+            EntryFilter { connection: some("c1"), code: some("CertificateInvalid"), ..all() },
         ),
         (
             "nothing, by a connection and a code",
-            EntryFilter {
-                connections: vec!["c2".into()],
-                code: some("CertificateInvalid"),
-                ..all()
-            },
+            EntryFilter { connection: some("c2"), code: some("CertificateInvalid"), ..all() },
         ),
         (
             "an hour in the middle",
