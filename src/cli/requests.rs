@@ -224,7 +224,7 @@ fn outcome(entry: &AuditEntry) -> String {
 
 fn target(entry: &AuditEntry) -> String {
     let AuditEntry { method, origin, path, .. } = entry;
-    format!("{method} {origin}{}", path_at_origin(path, origin))
+    format!("{method} {origin}{}", path_at_origin(path, origin, &entry.form))
 }
 
 fn connection(entry: &AuditEntry) -> String {
