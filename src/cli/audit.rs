@@ -201,7 +201,7 @@ mod tests {
         assert_eq!([&token, &person].map(operator), ["admin", "admin (person)"]);
         let view = EventView { id: "7".to_owned(), content: person };
         let line = line(&view, OutputFormat::Text).unwrap_or_default();
-        assert!(line.contains(" admin (person) "), "{line}");
+        assert!(line.ends_with(" admin (person)"), "{line}");
     }
 
     #[test]

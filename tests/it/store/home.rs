@@ -129,4 +129,5 @@ pub(super) const BACK_TO_4: &str = "ALTER TABLE changes DROP COLUMN identity; \
     ALTER TABLE connections DROP COLUMN options; ALTER TABLE tokens DROP COLUMN rules; \
     ALTER TABLE oauth_refreshes DROP COLUMN failure; \
     DROP TABLE events; DROP TABLE event_chain; DROP TABLE sessions; DROP TABLE spent_sign_ins; \
+    DROP TABLE webhook_notices; DROP TABLE leases; \
     ALTER TABLE tokens DROP COLUMN last_used_for; ";
