@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::conn_tracker::{ConnLimitReached, ConnPermit};
-use crate::model::token::TokenDigest;
+use crate::model::token::{LastToken, TokenDigest};
 
 /// A time in quarters of a second. Reading the coarse clock, which one task advances for all conns
 /// of a worker, costs a load; a timer for each conn would cost a lock and a sort.
@@ -39,6 +39,7 @@ pub struct ConnState {
     waker: AtomicWaker,
     /// `None` once the conn has become a tunnel and passed its permit on.
     permit: Mutex<Option<ConnPermit>>,
+    last_token: LastToken,
 }
 
 /// A request in flight, from its complete head to the last byte of its answer.
@@ -90,7 +91,13 @@ impl ConnState {
             signaled: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             permit: Mutex::new(Some(permit)),
+            last_token: LastToken::default(),
         }
+    }
+
+    /// The token of the request before.
+    pub fn last_token(&self) -> &LastToken {
+        &self.last_token
     }
 
     /// The peer's address; `None` for a Unix socket or a conn from within the process.

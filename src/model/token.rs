@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::random;
@@ -61,6 +62,50 @@ impl TokenDigest {
     /// The digest, to be stored.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// The token that was read last on a conn, so that it is hashed again only when another comes.
+///
+/// A digest depends on the token alone, and is looked up among those in force each time: nothing
+/// that changes there can make it wrong.
+#[derive(Debug, Default)]
+pub struct LastToken(Mutex<LastDigest>);
+
+#[derive(Debug, Default)]
+enum LastDigest {
+    /// None was read.
+    #[default]
+    Nothing,
+    /// It was read once. Most conns of one request keep no token this way.
+    Once(TokenDigest),
+    /// It was read more often.
+    Repeated(Secret, TokenDigest),
+}
+
+impl LastToken {
+    /// The digest of `text`, as [`TokenDigest::of`] gives it. The texts are compared in constant
+    /// time.
+    pub fn digest_of(&self, text: &[u8]) -> Option<TokenDigest> {
+        let mut last = self.0.lock();
+        if let LastDigest::Repeated(token, digest) = &*last
+            && verify_slices_are_equal(token.expose(), text).is_ok()
+        {
+            return Some(*digest);
+        }
+        let digest = TokenDigest::of(text)?;
+        *last = match *last {
+            LastDigest::Once(before) if before == digest => {
+                LastDigest::Repeated(Secret::new(text), digest)
+            }
+            _ => LastDigest::Once(digest),
+        };
+        Some(digest)
+    }
+
+    /// Forgets the token, which is not known any more.
+    pub fn forget(&self) {
+        *self.0.lock() = LastDigest::Nothing;
     }
 }
 
@@ -244,6 +289,19 @@ const MAX_ENCODINGS: usize = 4;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_last_token_has_the_digest_of_each_text() {
+        let (one, other) = (generate().unwrap(), generate().unwrap());
+        let last = LastToken::default();
+        for text in [&one, &one, &one, &other, &one, &other, &other, &other, &one] {
+            assert_eq!(last.digest_of(text.expose()), TokenDigest::of(text.expose()));
+            assert_eq!(last.digest_of(b"kf_short"), None);
+            assert_eq!(last.digest_of(text.expose()), TokenDigest::of(text.expose()));
+        }
+        let LastDigest::Repeated(kept, _) = &*last.0.lock() else { panic!("it is not kept") };
+        assert_eq!(kept.expose(), one.expose());
+    }
 
     #[test]
     fn a_generated_token_has_the_shape_of_one_and_is_new_each_time() {

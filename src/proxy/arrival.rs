@@ -14,6 +14,8 @@ use super::request::{ProxyRequest, RequestForm, recognize};
 use super::tunnel::TunnelContext;
 use super::upgrade::UpgradeKind;
 use super::{InForce, Settings};
+use crate::listener::ConnState;
+use crate::model::token::LastToken;
 
 /// A request that can be read in one way only and has not been here before.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Reads a request's head. The set in force names the sender of one that is refused.
+    /// Reads a request's head on a conn. The set in force names the sender of one that is refused.
     ///
     /// # Errors
     /// A refusal when it can't be read, could be read in two ways, or carries our own mark.
@@ -37,14 +39,15 @@ impl Arrival {
         head: &Parts,
         in_force: &InForce,
         via: &Via,
-        tunnel: Option<&TunnelContext>,
+        (conn, tunnel): (&ConnState, Option<&TunnelContext>),
     ) -> Result<Self, RefusedRequest> {
         let recognized = match tunnel {
             None => recognize(head, &in_force.settings),
             Some(_) => Ok(RequestForm::Tunnel),
         };
         let form = recognized.as_ref().ok().copied();
-        Self::parse(head, recognized, &in_force.settings, via, tunnel).map_err(|refusal| {
+        let on = (conn.last_token(), tunnel);
+        Self::parse(head, recognized, &in_force.settings, via, on).map_err(|refusal| {
             let sender = match tunnel {
                 None => RequestFacts::of_sender(shown_digest(head).as_ref(), in_force),
                 Some(tunnel) => RequestFacts::of_tunnel(tunnel, in_force),
@@ -58,7 +61,7 @@ impl Arrival {
         form: Result<RequestForm, Refusal>,
         settings: &Settings,
         via: &Via,
-        tunnel: Option<&TunnelContext>,
+        (last, tunnel): (&LastToken, Option<&TunnelContext>),
     ) -> Result<Self, Refusal> {
         if head.version == Version::HTTP_2 {
             http2::check(head)?;
@@ -71,7 +74,7 @@ impl Arrival {
         let upgrade = UpgradeKind::read(head)?;
         // 2. The caller's token, which stands nowhere else.
         let token = match tunnel {
-            None => PresentedToken::read(head, &mut request)?,
+            None => PresentedToken::read(head, &mut request, last)?,
             Some(tunnel) => PresentedToken::inside(head, tunnel)?,
         };
         // 3. Fields that name other URLs, which must be below the same base URL.

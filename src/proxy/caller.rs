@@ -21,7 +21,7 @@ use super::tunnel::TunnelContext;
 use crate::listener::ConnState;
 use crate::model::caller::{Caller, Reach, UnusableToken};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::token::{Scopes, TokenDigest, occurs_in};
+use crate::model::token::{LastToken, Scopes, TokenDigest, occurs_in};
 use crate::state::Holder;
 
 pub(super) use self::auth_header::carries_token;
@@ -37,11 +37,16 @@ pub(super) struct PresentedToken {
 }
 
 impl PresentedToken {
-    /// Finds the caller's token, and the user of the proxy URL, which becomes a tag.
+    /// Finds the caller's token, and the user of the proxy URL, which becomes a tag. `last` is the
+    /// token of the request before.
     ///
     /// # Errors
     /// A refusal when a token stands where it would be sent on.
-    pub(super) fn read(head: &Parts, request: &mut ProxyRequest) -> Result<Self, Refusal> {
+    pub(super) fn read(
+        head: &Parts,
+        request: &mut ProxyRequest,
+        last: &LastToken,
+    ) -> Result<Self, Refusal> {
         let mut token = Self::default();
         let mut shown = head.headers.get_all(header::PROXY_AUTHORIZATION).iter();
         if let Some(value) = shown.next() {
@@ -49,14 +54,14 @@ impl PresentedToken {
                 return Err(malformed("The field Proxy-Authorization must stand once."));
             }
             token.field = Some(header::PROXY_AUTHORIZATION);
-            let shown = AuthHeader::parse(value);
+            let shown = AuthHeader::parse(value, last);
             token.digest = shown.digest;
             token.instead = shown.instead;
             if let Some(user) = shown.user {
                 tag_with_user(request, &user)?;
             }
         } else if request.form == RequestForm::BaseUrl {
-            token.find_in_key_slot(head);
+            token.find_in_key_slot(head, last);
         }
         token.refuse_strays(head, request.form)?;
         Ok(token)
@@ -79,12 +84,12 @@ impl PresentedToken {
     }
 
     /// In base-URL form the token may stand where an SDK puts its API key.
-    fn find_in_key_slot(&mut self, head: &Parts) {
+    fn find_in_key_slot(&mut self, head: &Parts, last: &LastToken) {
         for (name, value) in &head.headers {
             let digest = if name == header::AUTHORIZATION {
-                in_any_scheme(value)
+                in_any_scheme(value, last)
             } else {
-                TokenDigest::of(value.as_bytes())
+                last.digest_of(value.as_bytes())
             };
             if digest.is_some() {
                 self.digest = digest;
@@ -241,6 +246,7 @@ impl Arrival {
         let (token, request) = (&self.token, &self.request);
         // 1. Whose token it is, whether or not it may be used.
         let Some(holder) = find(token.digest.as_ref(), in_force) else {
+            conn.last_token().forget();
             let refused = RefusedRequest::from(token.unknown(request)).with_request(request);
             return Err(refused.with_named(in_force, request));
         };
@@ -317,12 +323,13 @@ pub(super) fn still_known(
 /// The token that a request shows that can't be read in one way only: in `Proxy-Authorization`, or
 /// below a base URL where SDKs put their key.
 pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
+    let last = LastToken::default();
     if let Some(value) = head.headers.get(header::PROXY_AUTHORIZATION) {
-        return AuthHeader::parse(value).digest;
+        return AuthHeader::parse(value, &last).digest;
     }
     let mut token = PresentedToken::default();
     if head.uri.path().starts_with(base_url::PREFIX) {
-        token.find_in_key_slot(head);
+        token.find_in_key_slot(head, &last);
     }
     token.digest
 }

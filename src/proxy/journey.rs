@@ -90,7 +90,7 @@ impl Proxy {
         self.check_able(in_force)?;
         let (mut head, body) = request.into_parts();
         // 1. What is asked? It can be read in one way only, and has not passed here before.
-        let arrival = Arrival::read(&head, in_force, &self.shared.via, tunnel)?;
+        let arrival = Arrival::read(&head, in_force, &self.shared.via, (conn, tunnel))?;
         // 2. Who asks?
         let holder = arrival.identify(&head, in_force, conn, entry.time())?;
         if arrival.request.is_connect() {

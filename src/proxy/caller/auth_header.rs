@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::model::token::{FieldCredentials, PREFIX, TokenDigest, occurs_in};
+use crate::model::token::{FieldCredentials, LastToken, PREFIX, TokenDigest, occurs_in};
 
 /// The token and the user that `Proxy-Authorization` shows.
 pub(super) struct AuthHeader {
@@ -27,11 +27,11 @@ pub(super) enum NotAToken {
 }
 
 impl AuthHeader {
-    /// Reads the field's value.
-    pub(super) fn parse(value: &HeaderValue) -> Self {
+    /// Reads the field's value; `last` is the token of the request before.
+    pub(super) fn parse(value: &HeaderValue, last: &LastToken) -> Self {
         let Ok(text) = value.to_str() else { return Self::none(b"another") };
         let pair = match FieldCredentials::read(text.as_bytes()) {
-            FieldCredentials::Bearer(token) => return Self::of(token, None),
+            FieldCredentials::Bearer(token) => return Self::of(token, None, last),
             // Of another scheme, or of none, nothing is taken for a token.
             FieldCredentials::Other(text) => return Self::none(text),
             FieldCredentials::Basic(pair) => pair,
@@ -41,15 +41,16 @@ impl AuthHeader {
         let (user, password) = pair.split_at(colon);
         let password = password.get(1..).unwrap_or_default();
         // Tools that know a user name only put the token there.
-        if password.is_empty() && TokenDigest::of(user).is_some() {
-            return Self::of(user, None);
+        if password.is_empty() && last.digest_of(user).is_some() {
+            return Self::of(user, None, last);
         }
-        Self::of(password, (!user.is_empty()).then(|| String::from_utf8_lossy(user).into()))
+        let user = (!user.is_empty()).then(|| String::from_utf8_lossy(user).into());
+        Self::of(password, user, last)
     }
 
     /// The token, where the text is one.
-    fn of(text: &[u8], user: Option<Box<str>>) -> Self {
-        let digest = TokenDigest::of(text);
+    fn of(text: &[u8], user: Option<Box<str>>, last: &LastToken) -> Self {
+        let digest = last.digest_of(text);
         let shown = Self::none(text);
         let instead = if digest.is_some() { NotAToken::Nothing } else { shown.instead };
         Self { digest, user, instead }
@@ -68,17 +69,18 @@ impl AuthHeader {
 
 /// The one token of an `Authorization` field, under any scheme or none: as `token kf_…`, `kf_…`, or
 /// `key="kf_…"`, or as one half of Basic's pair, of which some SDKs make up the other.
-pub(super) fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
+pub(super) fn in_any_scheme(value: &HeaderValue, last: &LastToken) -> Option<TokenDigest> {
+    let digest_of = |text: &[u8]| last.digest_of(text);
     let text = value.to_str().ok()?;
     if let FieldCredentials::Basic(pair) = FieldCredentials::read(text.as_bytes())
         && let Some(pair) = decode_pair(pair)
     {
-        let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(TokenDigest::of);
+        let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(digest_of);
         return halves.next().filter(|_only| halves.next().is_none());
     }
     let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let words = text.split(|c| !is_inside(c)).map(str::as_bytes);
-    let mut tokens = words.filter_map(TokenDigest::of);
+    let mut tokens = words.filter_map(digest_of);
     tokens.next().filter(|_only| tokens.next().is_none())
 }
 
@@ -87,7 +89,8 @@ pub(super) fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
 pub(super) fn begins_like_one(field: &HeaderValue) -> bool {
     let value = field.as_bytes().trim_ascii();
     let rest = value.split(|byte| *byte == b' ').next_back().unwrap_or_default();
-    rest.starts_with(PREFIX.as_bytes()) || AuthHeader::parse(field).instead == NotAToken::Part
+    let parsed = || AuthHeader::parse(field, &LastToken::default());
+    rest.starts_with(PREFIX.as_bytes()) || parsed().instead == NotAToken::Part
 }
 
 /// Tells whether SDKs put an API key into this field.
