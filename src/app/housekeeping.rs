@@ -150,8 +150,8 @@ impl Housekeeping {
         let oldest = self.clock.now().checked_sub(self.event_retention).unwrap_or(Timestamp::MIN);
         if !self.store.prune_events(oldest, &*self.persistence.vault()).await? {
             tracing::error!(
-                "old events were not deleted: the record of their chain's ends was changed by \
-                 hand; see what keyferry audit verify finds"
+                "old events were not deleted: their chain was changed by hand; see what keyferry \
+                 audit verify finds"
             );
         }
         Ok(())
