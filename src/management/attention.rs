@@ -24,7 +24,8 @@ impl Management {
     /// `told`, by integration and name, that there are.
     ///
     /// # Errors
-    /// When the health that other instances know can't be read: then nothing is known for certain.
+    /// The error of the store that keeps the health known to other instances from being read: nothing
+    /// is known for certain then.
     pub async fn attention(
         &self,
         told: &HashSet<(Box<str>, Box<str>)>,

@@ -22,7 +22,7 @@ pub(in crate::console) async fn export(context: PageContext) -> PageResult {
     let mut text = if is_csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
     let (mut left, mut after) = (MAX_EXPORTED, None);
     for _round in 0..MAX_ROUNDS {
-        let window = PageRange { after, before: None, limit: left.min(AT_ONCE) };
+        let window = PageRange { after, before: None, limit: left.min(ENTRIES_AT_ONCE) };
         let found =
             reader.find(&query, &window).await.map_err(|refused| context.refuse(refused))?;
         let items = &found.listing.items;
@@ -127,7 +127,7 @@ const COLUMNS: [&str; 19] = [
 pub(super) const MAX_EXPORTED: u32 = 10_000;
 
 /// The number of entries that are read at once.
-const AT_ONCE: u32 = 1000;
+const ENTRIES_AT_ONCE: u32 = 1000;
 
 /// The number of searches for a file; one that finds little reads much.
 const MAX_ROUNDS: u32 = 20;

@@ -26,7 +26,7 @@ fn names(page: &str) -> Vec<&str> {
     rows.map(|row| row.split_once("\">").unwrap().1.split('<').next().unwrap()).collect()
 }
 
-/// What an `href` of a page that has these words leads to.
+/// The address of the link of a page that has these words.
 fn link<'p>(page: &'p str, words: &str) -> String {
     let (before, _) = page.split_once(&format!("\">{words}</a>")).unwrap();
     let address: &'p str = before.rsplit_once("href=\"").unwrap().1;

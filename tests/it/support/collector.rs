@@ -30,7 +30,7 @@ pub(crate) struct Collector {
     accepting: JoinHandle<()>,
 }
 
-/// What a collector remembers, and what it answers.
+/// The requests that a collector has got, and the status that it answers.
 struct Memory {
     status: Mutex<u16>,
     /// The bodies, whatever was answered.
