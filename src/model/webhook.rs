@@ -1,6 +1,8 @@
 //! The webhook that is told which connections need attention: where it is, and how what it is told
 //! is signed (Standard Webhooks).
 
+use std::fmt;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,8 +23,9 @@ pub struct WebhookSettings {
     pub integrations: Vec<IntegrationName>,
 }
 
-/// The URL of a webhook: `https`, without a user and a fragment.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// The URL of a webhook: `https`, without a user and a fragment. Many webhooks take whoever knows
+/// their URL, so that it is not printed.
+#[derive(Clone, Eq, PartialEq)]
 pub struct WebhookUrl(Box<str>);
 
 impl WebhookUrl {
@@ -44,6 +47,12 @@ impl WebhookUrl {
         integration: &IntegrationName,
     ) -> Result<DiscoveryEndpoint, EndpointError> {
         DiscoveryEndpoint::parse(&self.0, integration)
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookUrl(*****)")
     }
 }
 
@@ -86,6 +95,12 @@ fn signing_key(secret: &[u8]) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_that_may_be_a_secret_is_not_printed() {
+        let url = WebhookUrl::parse("https://hooks.example.com/T0/secret").unwrap();
+        assert_eq!(format!("{url:?}"), "WebhookUrl(*****)");
+    }
 
     /// The example of the Standard Webhooks' own libraries.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
