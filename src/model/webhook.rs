@@ -23,7 +23,7 @@ pub struct WebhookSettings {
     pub integrations: Vec<IntegrationName>,
 }
 
-/// The URL of a webhook: `https`, without a user and a fragment. Many webhooks take whoever knows
+/// The URL of a webhook: `https`, without a user and a fragment. Many receivers trust all who know
 /// their URL, so that it is not printed.
 #[derive(Clone, Eq, PartialEq)]
 pub struct WebhookUrl(Box<str>);
