@@ -8,15 +8,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Version, header};
 use keyferry::ca::{CaRotation, CertificateAuthority, LeafCache};
 use keyferry::clock::Clock;
+use keyferry::http1::{HeadLimits, HeadScan};
 use keyferry::ledger::{
     ConnectionUsage, Decision, Entry, Ledger, LineFormat, LogBuffer, Metrics, RequestLine, install,
 };
-use keyferry::listener::{Framing, HeadLimits};
 use keyferry::model::caller::{Caller, Reach};
 use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
@@ -145,9 +147,14 @@ fn heads(criterion: &mut Criterion) {
     let (via, field) = (Via::new("bench"), header::AUTHORIZATION);
     for (kind, fields) in [("curl", CURL), ("browser", BROWSER)] {
         let (bytes, head) = (bytes(fields), parts(fields));
-        let look = || Framing::new(LIMITS).scan(black_box(&bytes));
-        report(&format!("Framing::look/{kind}"), look);
-        criterion.bench_function(&format!("Framing::look/{kind}"), |bencher| bencher.iter(look));
+        let bytes = Bytes::from(bytes);
+        let scan = || {
+            let mut scan = HeadScan::default();
+            scan.scan(black_box(&bytes), LIMITS).unwrap();
+            scan.read(&bytes, LIMITS).unwrap()
+        };
+        report(&format!("HeadScan::read/{kind}"), scan);
+        criterion.bench_function(&format!("HeadScan::read/{kind}"), |bencher| bencher.iter(scan));
 
         let read = || ProxyRequest::read(&head, &in_force.settings).unwrap();
         report(&format!("ProxyRequest::read/{kind}"), read);

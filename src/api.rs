@@ -34,13 +34,13 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use self::error::Error;
 use crate::ca::LeafCache;
+use crate::http1::FramingFault;
 use crate::ledger::{LogBuffer, Metrics};
-use crate::listener::{ConnLimit, EarlyRefusal, FramingFault, Handler, InFlight};
+use crate::listener::{ConnLimit, EarlyRefusal, Handler, InFlight, RequestBody};
 use crate::management::{ClientAddr, Management, RateLimits};
 use crate::model::own_hosts::{OwnHosts, addressee};
 use crate::model::record::new_id;
@@ -108,7 +108,7 @@ impl Handler for Api {
     async fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: http::Request<Incoming>,
+        request: http::Request<RequestBody>,
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(in_flight.conn().peer()));

@@ -11,6 +11,7 @@ pub mod random;
 pub mod secret;
 pub mod tasks;
 // layer 1: the domain
+pub mod http1;
 pub mod model;
 pub mod wire;
 // layer 2: infrastructure

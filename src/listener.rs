@@ -1,17 +1,20 @@
 //! Accepts conns, limits their number, closes overdue ones, and passes on only whole, unambiguous
 //! HTTP messages.
 //!
-//! Owns listeners, the callers' TLS, the strict reading of heads and every deadline of a conn;
+//! Owns listeners, the callers' TLS, the HTTP conns of callers and every deadline of a conn;
 //! promises that no silent, idle or stalled conn outlives its deadline and that no ambiguous byte
 //! reaches a [`Handler`];
 //! must never know the meaning of a request.
 
 mod accept;
+mod answer_writer;
 mod conn_state;
 mod conn_tracker;
-mod framing;
-mod gate;
+mod date;
+mod http1_conn;
 mod new_conn;
+mod request_body;
+mod switch;
 mod tls;
 mod tunnel;
 
@@ -22,12 +25,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
+
+use crate::http1::{FramingFault, HeadLimits};
 
 pub use accept::{BindError, ListenAddr, Listener};
 pub use conn_state::{ConnState, InFlight};
 pub use conn_tracker::{ConnLimit, ConnLimitReached, ConnPermit, ConnTracker};
-pub use framing::{Framing, FramingFault, HeadLimits, MessageExtent};
+pub use request_body::{RequestBody, RequestBodyError};
+pub use switch::{NotSwitched, PendingSwitch, SwitchedConn};
 pub use tls::{server_config, tunnel_config};
 pub use tunnel::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST, TunnelConn, TunnelFault};
 
@@ -40,12 +45,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Answers one request. The answer's body holds `in_flight` until its last byte was sent.
     ///
-    /// Implementations do what needs no waiting before they return the future: the HTTP library
-    /// copies the future, so that a small one is faster.
+    /// Implementations do what needs no waiting before they return the future, which is then
+    /// small.
     fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 
     /// The complete HTTP/1.1 response to a conn that is closed before it has sent a request.

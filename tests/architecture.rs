@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up. A module may use only modules on lower layers.
 const LAYERS: &[&[&str]] = &[
     &["clock", "error", "random", "secret", "tasks"],
-    &["model", "wire"],
+    &["http1", "model", "wire"],
     &["ca", "listener", "rate_limit", "store", "upstream", "vault"],
     &["ledger"],
     &["state"],

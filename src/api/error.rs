@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::error::capitalized;
-use crate::listener::{self, EarlyRefusal};
+use crate::http1::FramingFault;
+use crate::listener::EarlyRefusal;
 use crate::management::{About, Refused, RequestFault};
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
@@ -170,7 +171,7 @@ impl Error {
 
     pub(super) fn early_refusal(reason: EarlyRefusal) -> Self {
         match reason {
-            EarlyRefusal::Framing(listener::FramingFault::TooLarge) => Self::new(
+            EarlyRefusal::Framing(FramingFault::TooLarge) => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "HeadTooLarge",
                 "The request's head is too large",

@@ -205,6 +205,11 @@ impl ConnState {
         self.current_signal()
     }
 
+    /// Tells whether the conn is to close once its requests in flight have ended.
+    pub(super) fn is_draining(&self) -> bool {
+        self.current_signal() != ConnSignal::Keep
+    }
+
     fn current_signal(&self) -> ConnSignal {
         match self.signaled.load(Relaxed) {
             0 => ConnSignal::Keep,
@@ -287,9 +292,10 @@ impl Drop for InFlight {
 mod tests {
     use std::time::Duration;
 
+    use super::super::ConnLimits;
     use super::super::conn_tracker::ConnTracker;
-    use super::super::{ConnLimits, HeadLimits};
     use super::*;
+    use crate::http1::HeadLimits;
 
     fn state(clock: &Arc<AtomicU32>) -> Arc<ConnState> {
         let limits = ConnLimits {

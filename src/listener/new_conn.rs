@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -18,9 +19,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::conn_state::{ConnSignal, ConnState};
-use super::framing::FramingFault;
-use super::gate::Gate;
+use super::http1_conn::{CallerConn, Http1End, Protocol};
+use super::request_body::RequestBody;
+use super::switch::{PendingSwitch, SwitchedConn};
 use super::{ConnLimits, EarlyRefusal, Handler};
+use crate::http1::FramingFault;
 use crate::tasks::Tasks;
 
 /// A conn that was just accepted.
@@ -65,57 +68,59 @@ impl<H: Handler> NewConn<H> {
     }
 
     /// Serves a caller of HTTP/1.1, or of HTTP/2 with prior knowledge (RFC 9113 §3.3).
-    pub(super) async fn serve_plain<T>(self, mut io: T) -> ConnOutcome
+    pub(super) async fn serve_plain<T>(self, io: T) -> ConnOutcome
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let first_bytes = unless_closing(&self.state, read_first_bytes(&mut io)).await;
-        let first_bytes = match first_bytes {
+        // 1. Until its first bytes the conn is next to nothing.
+        let mut conn = CallerConn::new(io, self.limits.head, Arc::clone(&self.state));
+        let protocol = poll_fn(|cx| conn.poll_protocol(cx));
+        let protocol = match unless_closing(&self.state, protocol).await {
             None => return ConnOutcome::Used,
-            Some(Err(_)) => return ConnOutcome::Unused,
-            Some(Ok(first_bytes)) if first_bytes.is_empty() => return ConnOutcome::Unused,
-            Some(Ok(first_bytes)) => first_bytes,
+            Some(None) => return ConnOutcome::Unused,
+            Some(Some(protocol)) => protocol,
         };
-        if first_bytes.starts_with(HTTP2_PREFACE) {
-            let (reader, writer) = tokio::io::split(io);
-            let reader = std::io::Cursor::new(first_bytes).chain(reader);
-            return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
+        // 2. They choose how it is served; that is boxed, so that the task stays small.
+        match protocol {
+            Protocol::Http1 => Box::pin(self.serve_http1(conn)).await,
+            Protocol::Http2 => {
+                let (io, first_bytes) = conn.into_parts();
+                let (reader, writer) = tokio::io::split(io);
+                let reader = std::io::Cursor::new(first_bytes).chain(reader);
+                return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
+            }
+            Protocol::Tls => {
+                // The handler writes the entry; the caller understands only a TLS alert.
+                let _as_http = self.handler.early_refusal(EarlyRefusal::Framing(FramingFault::Tls));
+                let alert = UNEXPECTED_MESSAGE_ALERT.to_vec();
+                Box::pin(send_and_close(conn.into_parts().0, alert)).await;
+            }
         }
-        if first_bytes.first() == Some(&TLS_HANDSHAKE_BYTE) {
-            // The handler writes the entry; the caller understands only a TLS alert.
-            let _as_http = self.handler.early_refusal(EarlyRefusal::Framing(FramingFault::Tls));
-            Box::pin(send_and_close(io, UNEXPECTED_MESSAGE_ALERT.to_vec())).await;
-            return ConnOutcome::Used;
-        }
-        self.serve_http1(io, first_bytes).await;
         ConnOutcome::Used
     }
 
-    async fn serve_http1<T>(self, io: T, first_bytes: Vec<u8>)
+    async fn serve_http1<T>(self, mut conn: CallerConn<T>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let gate = Gate::new(io, first_bytes, self.limits.head, Arc::clone(&self.state));
-        let mut conn = http1::Builder::new()
-            .half_close(true)
-            .writev(false)
-            .max_buf_size(self.limits.head.max_bytes.max(MIN_READ_BUFFER))
-            .serve_connection(TokioIo::new(gate), request_service(&self.handler, &self.state))
-            .with_upgrades();
-        let ended =
-            drive(&self.state, &mut conn, http1::UpgradeableConnection::graceful_shutdown).await;
-        if ended.is_none() {
-            return;
-        }
-        // A gate that refuses a head looks to the library like a caller that has gone, so the
-        // refusal is sent here.
-        let Some(parts) = conn.into_parts() else { return };
-        let gate = parts.io.into_inner();
-        if let Some(fault) = gate.unanswered_fault() {
-            Box::pin(self.send_refusal(gate.into_inner(), fault)).await;
-        } else if gate.is_within_message() {
-            // The answer came before the whole request: let the caller read it (RFC 9112 §9.6).
-            Box::pin(linger(gate.into_inner())).await;
+        // 1. Until its end, or until the close signal comes. A drain signal has it polled.
+        let end = {
+            let serving = pin!(conn.serve(&self.handler));
+            unless_told_to_close(&self.state, serving).await
+        };
+        // 2. The caller gets to read what was sent last, if anything was.
+        let (mut io, unread) = conn.into_parts();
+        match end {
+            None | Some(Http1End::Broken) => {}
+            Some(Http1End::Over) => {
+                let farewell = pin!(io.shutdown());
+                let _best_effort = unless_told_to_close(&self.state, farewell).await;
+            }
+            Some(Http1End::Lingering) => Box::pin(send_and_close(io, Vec::new())).await,
+            Some(Http1End::Refused(fault)) => Box::pin(self.send_refusal(io, fault)).await,
+            Some(Http1End::Switched(switch)) => {
+                let _gone = switch.send(SwitchedConn::new(io, unread));
+            }
         }
     }
 
@@ -141,7 +146,7 @@ impl<H: Handler> NewConn<H> {
     }
 }
 
-/// The service that passes each request of a conn to the handler.
+/// The service that passes each request of an HTTP/2 conn to the handler.
 fn request_service<H: Handler>(
     handler: &Arc<H>,
     state: &Arc<ConnState>,
@@ -152,7 +157,13 @@ fn request_service<H: Handler>(
     Future = impl Future<Output = Result<http::Response<H::Body>, Infallible>> + Send + use<H>,
 > + use<H> {
     let (handler, state) = (Arc::clone(handler), Arc::clone(state));
-    service_fn(move |request| Arc::clone(&handler).handle(state.begin_request(), request))
+    service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(RequestBody::http2);
+        if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
+            request.extensions_mut().insert(PendingSwitch::of_http2(upgrade));
+        }
+        Arc::clone(&handler).handle(state.begin_request(), request)
+    })
 }
 
 /// Sends a last message, and closes the conn in a way that lets the caller read it.
@@ -197,6 +208,19 @@ where
     .await
 }
 
+/// Polls `future` until the close signal comes. A drain signal has it polled.
+async fn unless_told_to_close<F: Future>(
+    state: &ConnState,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    let mut known = None;
+    poll_fn(|cx| match state.watch(cx, &mut known) {
+        ConnSignal::Close => Poll::Ready(None),
+        ConnSignal::Keep | ConnSignal::Drain => future.as_mut().poll(cx).map(Some),
+    })
+    .await
+}
+
 /// Polls `future` until any signal comes: before a request, draining and closing are the same.
 pub(super) async fn unless_closing<F: Future>(state: &ConnState, future: F) -> Option<F::Output> {
     let (mut future, mut known) = (pin!(future), None);
@@ -210,28 +234,8 @@ pub(super) async fn unless_closing<F: Future>(state: &ConnState, future: F) -> O
     .await
 }
 
-/// Reads until the first bytes show whether the caller speaks HTTP/2.
-async fn read_first_bytes<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<Vec<u8>> {
-    let mut first_bytes = Vec::with_capacity(FIRST_READ_BYTES);
-    loop {
-        let ended = io.read_buf(&mut first_bytes).await? == 0;
-        let undecided =
-            first_bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first_bytes);
-        if ended || !undecided {
-            return Ok(first_bytes);
-        }
-    }
-}
-
-/// The client connection preface (RFC 9113 §3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FIRST_READ_BYTES: usize = 1024;
-/// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
-const TLS_HANDSHAKE_BYTE: u8 = 22;
 /// A fatal TLS alert, `unexpected_message` (RFC 8446 §6).
 const UNEXPECTED_MESSAGE_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
-/// The smallest read buffer that the HTTP library accepts, in bytes.
-const MIN_READ_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
 /// The longest time for the last message to be written, and then for the caller to close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

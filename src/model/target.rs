@@ -1,8 +1,8 @@
 //! Bytes of a request's target that clients send unescaped and the HTTP library does not parse.
 //!
-//! The gate replaces each of these bytes with a character of Unicode's private use area, and the
-//! encoder puts the byte back when the request leaves. The gate refuses targets that are not ASCII,
-//! so no caller can send such a character itself.
+//! The listener replaces each of these bytes with a character of Unicode's private use area, and the
+//! encoder puts the byte back when the request leaves. Targets that are not ASCII are refused, so
+//! no caller can send such a character itself.
 
 use std::borrow::Cow;
 

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Request, Response, header};
-use hyper::body::Incoming;
 
 use super::body::AnswerBody;
 use super::facts::RequestFacts;
@@ -14,7 +13,7 @@ use super::request::RequestForm;
 use super::tunnel::TunnelContext;
 use super::{Proxy, relay, trace};
 use crate::ledger::{Entry, RequestLine};
-use crate::listener::{EarlyRefusal, Handler, InFlight};
+use crate::listener::{EarlyRefusal, Handler, InFlight, RequestBody};
 
 impl Handler for Proxy {
     type Body = AnswerBody;
@@ -22,7 +21,7 @@ impl Handler for Proxy {
     fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
         self.handle(in_flight, request, None)
     }
@@ -33,7 +32,7 @@ impl Handler for Proxy {
 }
 
 impl Proxy {
-    pub(super) fn open_entry(&self, request: &Request<Incoming>) -> Entry {
+    pub(super) fn open_entry(&self, request: &Request<RequestBody>) -> Entry {
         let line = RequestLine { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.shared.ledger.open_entry(Some(line));
         if let Some(spans) = &self.shared.ledger.spans {
@@ -65,7 +64,7 @@ mod tests {
     const MAX_FUTURE_BYTES: usize = 2176;
 
     fn size_of_future<F: Future>(
-        _: impl FnOnce(Arc<Proxy>, InFlight, Request<Incoming>) -> F,
+        _: impl FnOnce(Arc<Proxy>, InFlight, Request<RequestBody>) -> F,
     ) -> usize {
         size_of::<F>()
     }

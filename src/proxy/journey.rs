@@ -11,7 +11,6 @@ use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::admit::{admit, admit_tunnel};
 use super::arrival::Arrival;
@@ -25,7 +24,7 @@ use super::tunnel::{TunnelContext, TunnelSetup};
 use super::whole_body::ArrivedBody;
 use super::{InForce, Proxy, relay};
 use crate::ledger::Entry;
-use crate::listener::{ConnState, InFlight};
+use crate::listener::{ConnState, InFlight, RequestBody};
 use crate::upstream::Departure;
 
 /// The way that a request takes once all is decided that needs no wait.
@@ -52,7 +51,7 @@ impl Proxy {
     pub(super) fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         tunnel: Option<&TunnelContext>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let mut entry = self.open_entry(&request);
@@ -84,7 +83,7 @@ impl Proxy {
         &self,
         in_force: &InForce,
         entry: &mut Entry,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         (conn, tunnel): (&ConnState, Option<&TunnelContext>),
     ) -> Result<Outcome, RefusedRequest> {
         self.check_able(in_force)?;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -22,7 +21,7 @@ use super::explain::{ExplainedBy, explain, explain_to_operator};
 use super::request::{ProxyRequest, Tags};
 use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
-use crate::listener::{EarlyRefusal, Handler, InFlight};
+use crate::listener::{EarlyRefusal, Handler, InFlight, RequestBody};
 use crate::management::{
     DataPlane, ProbeRefusal, ProbeRequest, ProbeResponse, ProbeTimes, Question,
 };
@@ -65,7 +64,7 @@ impl Handler for WatchedConn {
     async fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let response = Arc::clone(&self.inside).handle(in_flight, request).await?;
         let body = response.body();

@@ -12,8 +12,9 @@ use super::facts::RefusedRequest;
 use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
 use super::refusal::{Code, Refusal};
+use crate::http1::FramingFault;
 use crate::ledger::{Decision, Entry};
-use crate::listener::{EarlyRefusal, FramingFault, InFlight};
+use crate::listener::{EarlyRefusal, InFlight};
 use crate::upstream::{Reply, ReplyBody};
 
 /// The origin's answer, fit for the caller.

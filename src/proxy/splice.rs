@@ -9,20 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::select;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::frames::{Frames, close_to_caller, close_to_origin};
 use crate::ledger::Entry;
+use crate::listener::PendingSwitch;
 use crate::random;
 
 /// Both ends of a WebSocket, or of a tunnel that is not looked into.
 pub(super) struct Splice<O> {
     /// The caller's end, once its conn has been switched.
-    pub(super) caller: OnUpgrade,
+    pub(super) caller: PendingSwitch,
     /// The origin's end.
     pub(super) origin: Option<O>,
     /// The time that it may go on.
@@ -60,7 +59,7 @@ impl<O: AsyncRead + AsyncWrite + Send> Splice<O> {
             let cause = Some("the conn ended before it was switched");
             return Spliced { cause, ..Spliced::default() };
         };
-        let (caller_reads, caller_writes) = tokio::io::split(TokioIo::new(caller));
+        let (caller_reads, caller_writes) = tokio::io::split(caller);
         let (origin_reads, origin_writes) = tokio::io::split(origin);
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let (broken, farewells) = (Notify::new(), Semaphore::new(0));

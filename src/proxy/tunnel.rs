@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::Proxy;
 use super::admit::{caller_overloaded, overloaded};
@@ -25,7 +23,7 @@ use super::refusal::{Code, Refusal};
 use super::request::{Destination, ProxyRequest};
 use super::{InForce, relay};
 use crate::ledger::Entry;
-use crate::listener::{ConnLimitReached, InFlight, TunnelFault};
+use crate::listener::{ConnLimitReached, InFlight, PendingSwitch, TunnelFault};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Host, Origin};
@@ -80,7 +78,7 @@ pub(super) struct TunnelSetup {
     mode: TunnelMode,
     request: ProxyRequest,
     token: PresentedToken,
-    caller: OnUpgrade,
+    caller: PendingSwitch,
     version: Version,
 }
 
@@ -147,7 +145,7 @@ impl TunnelSetup {
         mode: TunnelMode,
     ) -> Result<Box<Self>, Refusal> {
         let lost = || Refusal::new(Code::Internal, "The conn can't become a tunnel.");
-        let caller = head.extensions.remove::<OnUpgrade>().ok_or_else(lost)?;
+        let caller = head.extensions.remove::<PendingSwitch>().ok_or_else(lost)?;
         let Arrival { request, token, .. } = arrival;
         Ok(Box::new(Self { mode, request, token, caller, version: head.version }))
     }
@@ -210,7 +208,7 @@ impl Proxy {
             match setup.caller.await {
                 Ok(caller) => {
                     let name = tunnel.scope.origin.host();
-                    let served = inner.serve(TokioIo::new(caller), name, tls, handler, tasks).await;
+                    let served = inner.serve(caller, name, tls, handler, tasks).await;
                     if let Err(fault) = served {
                         blame(&mut entry, &fault);
                     }

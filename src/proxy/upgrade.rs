@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 
 use super::InForce;
@@ -21,7 +20,7 @@ use super::fields::REQUEST_ID;
 use super::refusal::{Refusal, malformed};
 use super::splice::{Splice, SpliceTerms};
 use crate::ledger::Entry;
-use crate::listener::InFlight;
+use crate::listener::{InFlight, PendingSwitch};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::permit::Permit;
@@ -97,7 +96,7 @@ fn accept(key: &HeaderValue) -> String {
 /// A WebSocket that was asked for and that the origin may agree to.
 pub(super) struct PendingUpgrade {
     /// The caller's end, once its conn has been switched.
-    pub(super) caller: OnUpgrade,
+    pub(super) caller: PendingSwitch,
     /// The rights under which it stays open.
     pub(super) authorization: SpliceAuthorization,
     /// The origin's right answer to the key that the caller has chosen.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either};
-use hyper::body::Incoming;
 
 use super::body::CallerBody;
 use super::depart::DecidedRequest;
@@ -15,12 +14,13 @@ use super::response::blame;
 use super::signing;
 use super::{InForce, Proxy};
 use crate::ledger::Entry;
+use crate::listener::RequestBody;
 use crate::model::aws::payload::PayloadHash;
 use crate::upstream;
 
 /// The body of a request that was decided about: it comes from the caller as it is read, or all of
 /// it is here, and its memory is given back when it is dropped.
-pub(super) type ArrivedBody = Either<Incoming, ReplayBody>;
+pub(super) type ArrivedBody = Either<RequestBody, ReplayBody>;
 
 impl Proxy {
     /// Reads the body of a request to its end, and notes its hash in the head. Cancel-safe: the

@@ -28,7 +28,7 @@ use super::gauges::OpenConn;
 pub(super) use self::driver::drive;
 pub(super) use self::reply::{BodyRead, ConnLease, DrivenBody};
 
-pub use self::decoder::{BodyPiece, Chunked, Decoder};
+pub use self::decoder::{Chunked, Decoder};
 pub use self::head::{Head, MalformedResponse, end as head_end};
 
 /// An HTTP/1.1 conn to an origin.

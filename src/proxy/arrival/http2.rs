@@ -1,4 +1,4 @@
-//! Heads of HTTP/2, read as strictly as the gate reads those of HTTP/1.1.
+//! Heads of HTTP/2, read as strictly as those of HTTP/1.1.
 
 use http::header;
 use http::request::Parts;
@@ -8,7 +8,7 @@ use crate::model::origin::Authority;
 use crate::proxy::refusal::{Code, Refusal, malformed};
 use crate::proxy::request::one_field;
 
-/// Refuses what the gate refuses over HTTP/1.1 and the HTTP library reads over HTTP/2 (RFC 9113
+/// Refuses what is refused over HTTP/1.1 and the HTTP library reads over HTTP/2 (RFC 9113
 /// §8.2.1, §8.3.1): the origin may read it in another way.
 pub(super) fn check(head: &Parts) -> Result<(), Refusal> {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());

@@ -4,10 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::TunnelContext;
-use crate::listener::{EarlyRefusal, Handler, InFlight};
+use crate::listener::{EarlyRefusal, Handler, InFlight, RequestBody};
 use crate::proxy::Proxy;
 use crate::proxy::body::AnswerBody;
 
@@ -26,7 +25,7 @@ impl Handler for TunnelHandler {
     fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
         Arc::clone(&self.proxy).handle(in_flight, request, Some(&self.tunnel))
     }

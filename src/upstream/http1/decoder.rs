@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{EMPTY_HEADER, Status};
 
 use super::head::MalformedResponse;
+use crate::http1::BodyPiece;
 
 /// The framing of a body, and the state of reading it.
 #[derive(Debug)]
@@ -14,30 +15,6 @@ pub enum Decoder {
     Chunked(Box<Chunked>),
     /// The body ends with the conn.
     UntilClose,
-}
-
-/// The meaning of the next bytes.
-#[derive(Debug)]
-pub enum BodyPiece {
-    /// After `skip` bytes of framing, `length` bytes of the body.
-    Data {
-        /// Framing.
-        skip: usize,
-        /// Data, at least one byte.
-        length: usize,
-    },
-    /// The body ends after `skip` bytes of framing.
-    End {
-        /// Framing.
-        skip: usize,
-        /// The trailer section, if it has any fields.
-        trailers: Option<HeaderMap>,
-    },
-    /// Only framing has arrived.
-    More {
-        /// Framing.
-        skip: usize,
-    },
 }
 
 /// The state of a chunked body.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::sync::mpsc;
 
-use super::{BodyPiece, Decoder, Http1Conn, MalformedResponse};
+use super::{Decoder, Http1Conn, MalformedResponse};
+use crate::http1::BodyPiece;
 use crate::upstream::body::BodyError;
 use crate::upstream::pool::OriginPool;
 

@@ -1,6 +1,8 @@
 //! What the fuzz targets have in common: the rules of the specification, written a second time
 //! and in another way than the code under test, and readers for what the fuzzer invents.
 
+pub mod messages;
+pub mod recognizer;
 pub mod world;
 
 use std::net::Ipv4Addr;

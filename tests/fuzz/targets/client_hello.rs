@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use keyferry::ca::{CertificateAuthority, LeafCache, CaRotation};
 use keyferry::clock::Clock;
-use keyferry::listener::{HeadLimits, Handler, ConnLimits, ConnTracker, EarlyRefusal, InFlight, tunnel_config};
+use keyferry::http1::HeadLimits;
+use keyferry::listener::{ConnLimits, ConnTracker, EarlyRefusal, Handler, InFlight, RequestBody, tunnel_config};
 use keyferry::tasks::Tasks;
 use libfuzzer_sys::fuzz_target;
 use rustls::ServerConfig;
@@ -30,7 +30,7 @@ impl Handler for Empty {
     async fn handle(
         self: Arc<Self>,
         _visit: InFlight,
-        _request: Request<Incoming>,
+        _request: Request<RequestBody>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         panic!("a request came through");
     }

@@ -1,8 +1,9 @@
 //! Where a message ends. Input: up to eight places to cut, a zero, and the bytes of a conn.
 //!
-//! How the bytes arrive changes nothing; and what is passed on as one whole message is that to
-//! two other readers as well: `httparse` with a plain reading of the body, and the HTTP library
-//! that parses it afterwards, which must never take a byte of the next message for this one's.
+//! How the bytes arrive changes nothing. The former recognizer finds the same ends and faults. And
+//! one whole message is the same one, with the same fields, to two other readers: `httparse` with a
+//! plain reading of the body, and the HTTP library's server, which must never take a byte of the
+//! next message for this one's.
 #![no_main]
 
 use std::cell::RefCell;
@@ -15,7 +16,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use keyferry::listener::{FramingFault, Framing, HeadLimits, MessageExtent};
+use keyferry::http1::{FramingFault, HeadLimits, HeadScan};
+use keyferry_fuzz::messages::{Message, follow};
+use keyferry_fuzz::recognizer::{RecognizedExtent, Recognizer};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 1024, max_fields: 16 };
@@ -28,36 +31,39 @@ fuzz_target!(|input: &[u8]| {
     places.retain(|place| *place < stream.len());
     places.sort_unstable();
     let whole = ends(stream, &[]);
+    assert_eq!(recognized_ends(stream), whole, "the former reading");
     assert_eq!(ends(stream, &places), whole, "cut at {places:?}");
     let each: Vec<usize> = (1..stream.len()).collect();
     assert_eq!(ends(stream, &each), whole, "cut at each byte");
 
     let mut start = 0;
-    for end in whole.0 {
-        check_message(&stream[start..end]);
-        start = end;
+    for message in follow(stream, &[], LIMITS).0 {
+        check_message(&stream[start..message.end], &message);
+        start = message.end;
     }
 });
 
-/// Feeds `bytes` in pieces as a conn would: where messages ended, and what ended it all.
-fn ends(bytes: &[u8], cuts: &[usize]) -> (Vec<usize>, Option<FramingFault>) {
-    let mut framing = Framing::new(LIMITS);
+/// The ends of the messages of a conn, and the fault that ended it all.
+type Ends = (Vec<usize>, Option<FramingFault>);
+
+fn ends(bytes: &[u8], cuts: &[usize]) -> Ends {
+    let (messages, fault) = follow(bytes, cuts, LIMITS);
+    (messages.iter().map(|message| message.end).collect(), fault)
+}
+
+/// The same by the former recognizer, which parsed nothing.
+fn recognized_ends(bytes: &[u8]) -> Ends {
+    let mut recognizer = Recognizer::new(LIMITS);
     let (mut ends, mut start) = (Vec::new(), 0);
-    for cut in cuts.iter().copied().chain([bytes.len()]) {
-        while start < cut {
-            match framing.scan(&bytes[start..cut]) {
-                Ok(MessageExtent::IncompleteHead) => break,
-                Ok(MessageExtent::Within(taken)) => {
-                    assert!(taken > 0 && taken <= cut - start);
-                    start += taken;
-                }
-                Ok(MessageExtent::End(taken)) => {
-                    assert!(taken <= cut - start);
-                    start += taken;
-                    ends.push(start);
-                }
-                Err(fault) => return (ends, Some(fault)),
+    while start < bytes.len() {
+        match recognizer.scan(&bytes[start..]) {
+            Ok(RecognizedExtent::IncompleteHead) => break,
+            Ok(RecognizedExtent::Within(taken)) => start += taken,
+            Ok(RecognizedExtent::End(taken)) => {
+                start += taken;
+                ends.push(start);
             }
+            Err(fault) => return (ends, Some(fault)),
         }
     }
     (ends, None)
@@ -68,14 +74,29 @@ struct Plain {
     method: String,
     target: String,
     body: Vec<u8>,
+    fields: Vec<(String, Vec<u8>)>,
 }
 
-fn check_message(message: &[u8]) {
+fn field((name, value): (&http::HeaderName, &http::HeaderValue)) -> (String, Vec<u8>) {
+    (name.to_string(), value.as_bytes().to_vec())
+}
+
+fn check_message(message: &[u8], read: &Message) {
     let plain = read_plainly(message);
+    let ours = (read.head.method.as_str(), &*read.head.target, &read.body);
+    assert_eq!(ours, (&*plain.method, plain.target.as_bytes(), &plain.body));
+    let mut fields: Vec<_> = read.head.headers.iter().map(field).collect();
+    let mut plain_fields = plain.fields.clone();
+    fields.sort();
+    plain_fields.sort();
+    assert_eq!(fields, plain_fields);
     let seen = hand_to_hyper(message);
     assert!(seen.len() <= 2, "three requests of two");
     if let Some(first) = seen.first() {
         assert_eq!((&first.method, &first.body), (&plain.method, &plain.body));
+        let mut seen_fields = first.fields.clone();
+        seen_fields.sort();
+        assert_eq!(seen_fields, plain_fields);
         let as_written = first.target == plain.target
             || plain.target.contains("://")
             || plain.method == "CONNECT";
@@ -96,8 +117,8 @@ fn read_plainly(message: &[u8]) -> Plain {
         other => panic!("{other:?} {:?}", String::from_utf8_lossy(message)),
     };
     let heads_end = (1..=message.len())
-        .find(|end| Framing::new(LIMITS).scan(&message[..*end]) != Ok(MessageExtent::IncompleteHead));
-    assert_eq!(heads_end, Some(length), "the head ends elsewhere");
+        .find_map(|end| HeadScan::default().scan(&message[..end], LIMITS).transpose());
+    assert_eq!(heads_end, Some(Ok(length)), "the head ends elsewhere");
     let value = |name: &str| {
         let mut values = head.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
         let value = values.next().map(|field| String::from_utf8_lossy(field.value).into_owned());
@@ -127,6 +148,11 @@ fn read_plainly(message: &[u8]) -> Plain {
         method: head.method.unwrap_or_default().to_owned(),
         target: head.path.unwrap_or_default().to_owned(),
         body,
+        fields: head
+            .headers
+            .iter()
+            .map(|field| (field.name.to_ascii_lowercase(), field.value.trim_ascii().to_vec()))
+            .collect(),
     }
 }
 
@@ -188,6 +214,7 @@ async fn answer(
         method: head.method.to_string(),
         target: head.uri.to_string(),
         body: body.to_bytes().to_vec(),
+        fields: head.headers.iter().map(field).collect(),
     });
     let mut response = Response::default();
     if head.method == Method::CONNECT {

@@ -7,7 +7,7 @@
 
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
-use keyferry::listener::{Framing, HeadLimits, MessageExtent};
+use keyferry::http1::{HeadLimits, HeadScan};
 use keyferry::model::permit::{Scheme, Target};
 use keyferry::proxy::{Allowed, ProxyRequest, Destination, RequestForm, decide, strip_base_url};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
@@ -57,7 +57,7 @@ fn head(choice: u8, target: &str, fields: &[u8]) -> Option<Parts> {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
-        if !matches!(Framing::new(LIMITS).scan(&bytes), Ok(MessageExtent::End(_) | MessageExtent::Within(_))) {
+        if !matches!(HeadScan::default().scan(&bytes, LIMITS), Ok(Some(_))) {
             return None;
         }
     }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
-use keyferry::upstream::http1::{Decoder, Head, BodyPiece, head_end};
+use keyferry::http1::BodyPiece;
+use keyferry::upstream::http1::{Decoder, Head, head_end};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -1,9 +1,10 @@
 //! What origins do wrong over HTTP/1.1 and in TLS, and how long they are waited for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::ask;
@@ -60,15 +61,66 @@ async fn an_origins_work_ends_when_a_caller_of_http2_has_gone() {
 }
 
 #[tokio::test]
-async fn an_origins_work_for_a_caller_of_http1_that_has_gone_ends_with_the_response_timeout() {
+async fn an_origins_work_ends_when_a_caller_of_http1_has_gone() {
     let (origin, mut ended) = working().await;
-    let world = World::new(&origin).set("upstream.response_timeout", "\"500ms\"").run().await;
+    let world = World::new(&origin).run().await;
     let mut caller = world.raw().await;
     caller.write(ask("GET https://api.example.test/v1").bytes()).await;
     origin.has_seen(1).await;
     drop(caller);
     soon(ended.wait_for(|ended| *ended)).await.unwrap();
-    assert_eq!(world.log.entry_of("/v1").await["code"], "ResponseTimeout");
+    assert_eq!(world.log.entry_of("/v1").await["status"], 0);
+}
+
+#[tokio::test]
+async fn an_origins_work_ends_when_a_caller_in_a_tunnel_has_gone() {
+    let (origin, mut ended) = working().await;
+    let world = World::new(&origin).run().await;
+    let mut caller = world.tunnel().await;
+    caller.write(b"GET /v1 HTTP/1.1\r\nHost: api.example.test\r\n\r\n").await;
+    origin.has_seen(1).await;
+    drop(caller);
+    soon(ended.wait_for(|ended| *ended)).await.unwrap();
+    assert_eq!(world.log.entry_of("/v1").await["status"], 0);
+}
+
+/// A caller that closes its side and reads on is no caller that has gone: it gets its answer, once
+/// the check has come to its end.
+#[tokio::test]
+async fn a_caller_that_closes_its_side_gets_its_answer() {
+    let go_on = Arc::new(Notify::new());
+    let waits = Arc::clone(&go_on);
+    let origin = Origin::scripted(move |mut conn: Conn| {
+        let waits = Arc::clone(&waits);
+        async move {
+            while conn.head().await.is_some() {
+                waits.notified().await;
+                conn.raw.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let mut caller = world.raw().await;
+    caller.write(ask("GET https://api.example.test/v1").bytes()).await;
+    caller.close_write().await;
+    for _check in 0..2 {
+        assert_eq!(soon(caller.head()).await.status, 100);
+    }
+    go_on.notify_one();
+    let answer = soon(caller.answer()).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    caller.ends().await;
+    // HTTP/1.0 knows no interim answers.
+    let mut old = world.raw().await;
+    let request = ask("GET https://api.example.test/v1").bytes();
+    let request = String::from_utf8(request).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    old.write(request).await;
+    old.close_write().await;
+    origin.has_seen(2).await;
+    go_on.notify_one();
+    let text = soon(old.until(b"ok")).await.unwrap();
+    assert!(text.starts_with(b"HTTP/1.0 200 OK\r\n"), "{:?}", String::from_utf8_lossy(&text));
 }
 
 #[tokio::test]

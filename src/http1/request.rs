@@ -1,164 +1,88 @@
-//! Finds the end of each HTTP/1.1 message by the strict reading of RFC 9112.
-//!
-//! It recognizes and does not parse: it accepts the one form of a head and a body that every HTTP
-//! implementation reads alike, and refuses any other. The HTTP library parses accepted bytes again.
-//! The library is more lenient and drops contradictory fields, so a message that two readers could
-//! understand differently must not reach it.
+//! Reads requests by the strict reading of RFC 9112: it accepts the one form of a head and a body
+//! that every HTTP implementation reads alike, and refuses any other.
 
-mod chunks;
+use std::ops::Range;
 
-use self::chunks::ChunkScan;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use smallvec::SmallVec;
 
-/// The limits of a head.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    /// Bytes from the request line to the empty line, both included.
-    pub max_bytes: usize,
-    /// The number of field lines.
-    pub max_fields: usize,
-}
+use super::body::BodyDecoder;
+use super::fault::{FramingFault, HeadLimits};
 
-/// The reason why a message was refused. The text says what the sender must change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[expect(missing_docs, reason = "the text of each variant says it")]
-pub enum FramingFault {
-    /// A chunk's size, extension or end violates RFC 9112 §7.1.
-    #[error("the chunked body is not well-formed")]
-    Chunk,
-    #[error("the head contains a control character or a line that does not end in CR LF")]
-    Control,
-    #[error("Content-Length is not one plain number")]
-    ContentLength,
-    #[error("a header line is not well-formed")]
-    FieldLine,
-    /// Both ways to frame a body at once (RFC 9112 §6.1).
-    #[error("Content-Length and Transfer-Encoding exclude each other")]
-    Framing,
-    /// No `Host`, or more than one (RFC 9112 §3.2).
-    #[error("a request has exactly one Host line")]
-    Host,
-    #[error("the request line is not well-formed")]
-    RequestLine,
-    /// A TLS handshake where plain HTTP is spoken.
-    #[error(
-        "a TLS handshake came, but this listener speaks plain HTTP: write http:// where the proxy is named, or set proxy.tls"
-    )]
-    Tls,
-    #[error("the request's head is too large")]
-    TooLarge,
-    #[error("the only Transfer-Encoding understood is one chunked, in HTTP/1.1")]
-    TransferEncoding,
-    #[error("the HTTP version is neither 1.0 nor 1.1")]
-    Version,
-}
-
-/// Follows the messages of one conn.
+/// The head of a request, and what of it concerns its conn alone.
 #[derive(Debug)]
-pub struct Framing {
-    limits: HeadLimits,
-    phase: FramingPhase,
-}
-
-/// The extent of the current message within the scanned bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MessageExtent {
-    /// The head is incomplete, so none of it may be passed on yet.
-    IncompleteHead,
-    /// This many bytes belong to the current message, which goes on after them.
-    Within(usize),
-    /// This many bytes end the current message; the next one's head follows.
-    End(usize),
-}
-
-#[derive(Debug)]
-enum FramingPhase {
-    Head(HeadScan),
-    Sized(u64),
-    Chunked(ChunkScan),
-}
-
-impl Framing {
-    /// A state before the first head of a conn.
-    pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, phase: FramingPhase::Head(HeadScan::default()) }
-    }
-
-    /// Tells whether a head is expected or incomplete, rather than a body.
-    pub fn in_head(&self) -> bool {
-        matches!(self.phase, FramingPhase::Head(_))
-    }
-
-    /// Scans arrived bytes. While a head is incomplete, `bytes` must hold all of it so far, so they
-    /// grow with each call. Within a body, `bytes` are the new ones only.
-    ///
-    /// # Errors
-    /// [`FramingFault`] when the message must be refused. The conn can't be used any further.
-    pub fn scan(&mut self, bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
-        let FramingPhase::Head(scan) = &mut self.phase else {
-            return self.scan_body(bytes, 0);
-        };
-        let Some(length) = scan.scan(bytes, self.limits)? else {
-            return Ok(MessageExtent::IncompleteHead);
-        };
-        self.phase = match scan.body_framing()? {
-            BodyFraming::None => {
-                self.phase = FramingPhase::Head(HeadScan::default());
-                return Ok(MessageExtent::End(length));
-            }
-            BodyFraming::Sized(size) => FramingPhase::Sized(size),
-            BodyFraming::Chunked => FramingPhase::Chunked(ChunkScan::default()),
-        };
-        self.scan_body(bytes, length)
-    }
-
-    fn scan_body(&mut self, bytes: &[u8], from: usize) -> Result<MessageExtent, FramingFault> {
-        let body = bytes.get(from..).unwrap_or_default();
-        let ended = match &mut self.phase {
-            FramingPhase::Head(_) => None,
-            FramingPhase::Sized(left) => {
-                let available = u64::try_from(body.len()).unwrap_or(u64::MAX);
-                let taken = available.min(*left);
-                *left -= taken;
-                (*left == 0).then(|| usize::try_from(taken).unwrap_or(body.len()))
-            }
-            FramingPhase::Chunked(scan) => scan.scan(body, self.limits)?,
-        };
-        Ok(match ended {
-            Some(taken) => {
-                self.phase = FramingPhase::Head(HeadScan::default());
-                MessageExtent::End(from + taken)
-            }
-            None => MessageExtent::Within(bytes.len()),
-        })
-    }
-}
-
-enum BodyFraming {
-    None,
-    Sized(u64),
-    Chunked,
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// The target as it was sent: printable ASCII, without a fragment.
+    pub target: Bytes,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// The fields, in the order in which they came.
+    pub headers: HeaderMap,
+    /// The decoder of the body; `None` where there is no body.
+    pub body: Option<BodyDecoder>,
+    /// Tells whether the caller wants to send another request on the conn (RFC 9112 §9.3).
+    pub keeps_alive: bool,
+    /// Tells whether the caller holds its body back until it gets a 100 (RFC 9110 §10.1.1).
+    pub expects_continue: bool,
+    /// Tells whether the caller takes trailers (RFC 9110 §10.1.4).
+    pub takes_trailers: bool,
 }
 
 /// A head, scanned line by line as it arrives, each byte once.
 #[derive(Debug, Default)]
-struct HeadScan {
+pub struct HeadScan {
     /// The offset of the current line.
     line_start: usize,
     /// The offset up to which line ends were searched.
     searched: usize,
-    past_request_line: bool,
-    version_1_0: bool,
-    fields: usize,
+    line: Option<LinePlaces>,
+    fields: SmallVec<[FieldLine; 16]>,
     /// The least number of `Host` lines for this request: 0 or 1.
     fewest_hosts: usize,
     hosts: usize,
     content_length: Option<u64>,
     chunked: bool,
+    expects_continue: bool,
+    takes_trailers: bool,
+    options: ConnOptions,
+}
+
+/// The places of a request line's parts within the head.
+#[derive(Clone, Debug)]
+struct LinePlaces {
+    method: Range<usize>,
+    target: Range<usize>,
+    version_1_0: bool,
+}
+
+/// The place of a field line's name, and of its value without the white space around it.
+#[derive(Clone, Debug)]
+struct FieldLine {
+    name: Range<u32>,
+    value: Range<u32>,
+}
+
+/// The options of `Connection` that say what becomes of the conn.
+#[derive(Clone, Copy, Debug, Default)]
+struct ConnOptions {
+    close: bool,
+    keep_alive: bool,
 }
 
 impl HeadScan {
-    /// The head's length, once it is complete.
-    fn scan(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, FramingFault> {
+    /// Scans the bytes of a head. `bytes` must hold all of it so far, so they grow with each call.
+    /// Gives the head's length, once it is complete.
+    ///
+    /// # Errors
+    /// [`FramingFault`] when the message must be refused. The conn can't be used any further.
+    pub fn scan(
+        &mut self,
+        bytes: &[u8],
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, FramingFault> {
         while let Some(found) =
             memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default())
         {
@@ -168,71 +92,174 @@ impl HeadScan {
             }
             let line = bytes.get(self.line_start..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").ok_or(FramingFault::Control)?;
+            let start = self.line_start;
             self.searched = end + 1;
             self.line_start = end + 1;
-            if !line.is_empty() {
-                self.take_line(line, limits)?;
-            } else if self.past_request_line {
-                return Ok(Some(end + 1));
+            if self.line.is_some() {
+                if line.is_empty() {
+                    self.check_framing()?;
+                    return Ok(Some(end + 1));
+                }
+                self.take_field(line, start, limits)?;
+            } else if !line.is_empty() {
+                // Empty lines before a request line are skipped (RFC 9112 §2.2).
+                self.take_request_line(line, start)?;
             }
         }
         self.searched = bytes.len();
         if bytes.len() >= limits.max_bytes { Err(FramingFault::TooLarge) } else { Ok(None) }
     }
 
-    fn take_line(&mut self, line: &[u8], limits: HeadLimits) -> Result<(), FramingFault> {
-        if !self.past_request_line {
-            self.past_request_line = true;
-            self.version_1_0 = check_request_line(line)?;
-            // HTTP/1.0 needs no Host (RFC 9112 §3.2), and many clients still send CONNECT that way.
-            // The target of a CONNECT names the destination, so nothing is missing.
-            let needs_none = self.version_1_0 && line.starts_with(b"CONNECT ");
-            self.fewest_hosts = usize::from(!needs_none);
-            return Ok(());
+    /// The request of a head that was scanned to its end; `head` holds all of it, and its fields
+    /// share its memory. The next head may be scanned then.
+    ///
+    /// # Errors
+    /// [`FramingFault`] when the head is not the one that was scanned.
+    pub fn read(&mut self, head: &Bytes, limits: HeadLimits) -> Result<RequestHead, FramingFault> {
+        // 1. The request line.
+        let line = self.line.take().ok_or(FramingFault::RequestLine)?;
+        let method = head.get(line.method).and_then(|method| Method::from_bytes(method).ok());
+        let method = method.ok_or(FramingFault::RequestLine)?;
+        let version = if line.version_1_0 { Version::HTTP_10 } else { Version::HTTP_11 };
+        // 2. The fields, with room for those that are added on the way.
+        let mut headers = HeaderMap::with_capacity(self.fields.len() + ADDED_FIELDS);
+        for field in self.fields.drain(..) {
+            let (name, value) = (in_usize(field.name), in_usize(field.value));
+            let name = head.get(name).and_then(|name| HeaderName::from_bytes(name).ok());
+            let value = HeaderValue::from_maybe_shared(head.slice(value));
+            let (Some(name), Ok(value)) = (name, value) else {
+                return Err(FramingFault::FieldLine);
+            };
+            headers.append(name, value);
         }
-        // Count the field, then note what decides where the body ends.
-        self.fields += 1;
-        if self.fields > limits.max_fields {
+        // 3. The body and the conn.
+        let body = match (self.content_length, self.chunked) {
+            (_, true) => Some(BodyDecoder::chunked(limits)),
+            (None | Some(0), false) => None,
+            (Some(length), false) => Some(BodyDecoder::sized(length, limits)),
+        };
+        let options = self.options;
+        let (expects_continue, takes_trailers) = (self.expects_continue, self.takes_trailers);
+        self.begin_again();
+        Ok(RequestHead {
+            method,
+            target: head.slice(line.target),
+            version,
+            headers,
+            body,
+            keeps_alive: !options.close && (!line.version_1_0 || options.keep_alive),
+            expects_continue: expects_continue && !line.version_1_0,
+            takes_trailers,
+        })
+    }
+
+    /// Prepares for the next head; the room for places of fields stays.
+    fn begin_again(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::default() };
+    }
+
+    fn take_request_line(&mut self, line: &[u8], start: usize) -> Result<(), FramingFault> {
+        let (method, target, version_1_0) = split_request_line(line)?;
+        // HTTP/1.0 needs no Host (RFC 9112 §3.2), and many clients still send CONNECT that way.
+        // The target of a CONNECT names the destination, so nothing is missing.
+        let needs_none = version_1_0 && method == b"CONNECT";
+        self.fewest_hosts = usize::from(!needs_none);
+        let target_start = start + method.len() + 1;
+        self.line = Some(LinePlaces {
+            method: start..start + method.len(),
+            target: target_start..target_start + target.len(),
+            version_1_0,
+        });
+        Ok(())
+    }
+
+    fn take_field(
+        &mut self,
+        line: &[u8],
+        start: usize,
+        limits: HeadLimits,
+    ) -> Result<(), FramingFault> {
+        // 1. Count the field, and keep its place.
+        if self.fields.len() >= limits.max_fields {
             return Err(FramingFault::TooLarge);
         }
         let (name, value) = split_field(line)?;
+        let value_start = start + line.len() - value.len();
+        let leading = value.len() - value.trim_ascii_start().len();
+        let value = value.trim_ascii();
+        self.fields.push(FieldLine {
+            name: in_u32(start, name.len())?,
+            value: in_u32(value_start + leading, value.len())?,
+        });
+        // 2. Note what decides where the body ends, and what becomes of the conn.
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let second = self.content_length.is_some();
-                self.content_length = Some(parse_length(value.trim_ascii())?);
-                if second {
-                    return Err(FramingFault::ContentLength);
-                }
+            2 if is("te") => self.takes_trailers |= has_option(value, b"trailers"),
+            4 if is("host") => self.hosts += 1,
+            6 if is("expect") => {
+                self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                let only = !self.chunked && chunked;
-                if !only || self.version_1_0 {
-                    return Err(FramingFault::TransferEncoding);
-                }
-                self.chunked = true;
+            10 if is("connection") => {
+                self.options.close |= has_option(value, b"close");
+                self.options.keep_alive |= has_option(value, b"keep-alive");
             }
+            14 if is("content-length") => self.take_content_length(value)?,
+            17 if is("transfer-encoding") => self.take_transfer_encoding(value)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn body_framing(&self) -> Result<BodyFraming, FramingFault> {
+    fn take_content_length(&mut self, value: &[u8]) -> Result<(), FramingFault> {
+        let length = parse_length(value)?;
+        match self.content_length.replace(length) {
+            None => Ok(()),
+            Some(_second) => Err(FramingFault::ContentLength),
+        }
+    }
+
+    fn take_transfer_encoding(&mut self, value: &[u8]) -> Result<(), FramingFault> {
+        let is_1_0 = self.line.as_ref().is_some_and(|line| line.version_1_0);
+        if self.chunked || is_1_0 || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(FramingFault::TransferEncoding);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn check_framing(&self) -> Result<(), FramingFault> {
         if !(self.fewest_hosts..=1).contains(&self.hosts) {
             return Err(FramingFault::Host);
         }
-        match (self.content_length, self.chunked) {
-            (Some(_), true) => Err(FramingFault::Framing),
-            (None, true) => Ok(BodyFraming::Chunked),
-            (None | Some(0), false) => Ok(BodyFraming::None),
-            (Some(length), false) => Ok(BodyFraming::Sized(length)),
+        if self.chunked && self.content_length.is_some() {
+            return Err(FramingFault::Framing);
         }
+        Ok(())
     }
 }
 
-/// Checks a request line. `true` for HTTP/1.0.
-fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
+/// The number of fields that are added to a request on its way, for which room is reserved.
+const ADDED_FIELDS: usize = 4;
+
+fn in_u32(start: usize, length: usize) -> Result<Range<u32>, FramingFault> {
+    let place = u32::try_from(start).ok().zip(u32::try_from(start + length).ok());
+    place.map(|(start, end)| start..end).ok_or(FramingFault::TooLarge)
+}
+
+fn in_usize(place: Range<u32>) -> Range<usize> {
+    let wide = |place| usize::try_from(place).unwrap_or(usize::MAX);
+    wide(place.start)..wide(place.end)
+}
+
+/// Tells whether a list of options has this one (RFC 9110 §5.6.1).
+fn has_option(value: &[u8], option: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// The method and the target of a request line, and whether it is of HTTP/1.0.
+fn split_request_line(line: &[u8]) -> Result<(&[u8], &[u8], bool), FramingFault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -245,14 +272,14 @@ fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
         return Err(FramingFault::RequestLine);
     }
     match version {
-        b"HTTP/1.1" => Ok(false),
-        b"HTTP/1.0" => Ok(true),
+        b"HTTP/1.1" => Ok((method, target, false)),
+        b"HTTP/1.0" => Ok((method, target, true)),
         _ => Err(FramingFault::Version),
     }
 }
 
 /// The name and value of a field line.
-fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingFault> {
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingFault> {
     let colon = memchr::memchr(b':', line).ok_or(FramingFault::FieldLine)?;
     let (name, rest) = line.split_at_checked(colon).ok_or(FramingFault::FieldLine)?;
     if !is_token(name) {
@@ -272,7 +299,7 @@ fn parse_length(value: &[u8]) -> Result<u64, FramingFault> {
 }
 
 /// A control character other than the tab (RFC 9110 §5.5).
-fn is_control(byte: u8) -> bool {
+pub(super) fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
@@ -307,12 +334,60 @@ const TCHAR: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::BodyPiece;
     use proptest::prelude::*;
 
     const LIMITS: HeadLimits = HeadLimits { max_bytes: 1024, max_fields: 8 };
 
+    /// The extent of the first message within the bytes.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    enum MessageExtent {
+        IncompleteHead,
+        Within(usize),
+        End(usize),
+    }
+
     fn look(bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
-        Framing::new(LIMITS).scan(bytes)
+        Framing::default().scan(bytes)
+    }
+
+    /// Follows the messages of a conn, as the one that serves it does.
+    #[derive(Default)]
+    struct Framing {
+        head: HeadScan,
+        body: Option<BodyDecoder>,
+    }
+
+    impl Framing {
+        /// Within a head, `bytes` begin with it; within a body, they are the new ones.
+        fn scan(&mut self, bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
+            let mut at = 0;
+            if self.body.is_none() {
+                let Some(end) = self.head.scan(bytes, LIMITS)? else {
+                    return Ok(MessageExtent::IncompleteHead);
+                };
+                let head = Bytes::copy_from_slice(&bytes[..end]);
+                self.body = self.head.read(&head, LIMITS)?.body;
+                at = end;
+            }
+            while let Some(body) = &mut self.body {
+                if at == bytes.len() {
+                    return Ok(MessageExtent::Within(at));
+                }
+                match body.next(&bytes[at..])? {
+                    BodyPiece::More { skip } => at += skip,
+                    BodyPiece::Data { skip, length } => at += skip + length,
+                    BodyPiece::End { skip, .. } => {
+                        at += skip;
+                        self.body = None;
+                    }
+                }
+                if self.body.as_ref().is_some_and(|body| body.left() == Some(0)) {
+                    self.body = None;
+                }
+            }
+            Ok(MessageExtent::End(at))
+        }
     }
 
     fn head(fields: &str) -> Vec<u8> {
@@ -327,6 +402,40 @@ mod tests {
         assert_eq!(look(&pipelined), Ok(MessageExtent::End(bytes.len())));
         let spaced = [b"\r\n".as_slice(), &bytes].concat();
         assert_eq!(look(&spaced), Ok(MessageExtent::End(spaced.len())));
+    }
+
+    fn read(bytes: &[u8]) -> RequestHead {
+        let mut scan = HeadScan::default();
+        let end = scan.scan(bytes, LIMITS).unwrap().unwrap();
+        scan.read(&Bytes::copy_from_slice(&bytes[..end]), LIMITS).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_is_written() {
+        let head =
+            read(b"\r\nGET /a?b=c HTTP/1.0\r\nhost: a\r\nX:\t y\tz \r\nX:\r\nx: \xe9\r\n\r\n");
+        assert_eq!((&head.method, &*head.target), (&Method::GET, &b"/a?b=c"[..]));
+        assert_eq!((head.version, head.headers.len()), (Version::HTTP_10, 4));
+        let values: Vec<_> = head.headers.get_all("x").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(values, [&b"y\tz"[..], b"", b"\xe9"]);
+        assert!(head.body.is_none());
+    }
+
+    #[test]
+    fn what_becomes_of_the_conn_is_read_of_the_fields() {
+        let keeps = |version: &str, fields: &str| {
+            read(format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n").as_bytes()).keeps_alive
+        };
+        assert!(keeps("1.1", "") && !keeps("1.0", ""));
+        assert!(keeps("1.0", "Connection: x, Keep-Alive\r\n"));
+        assert!(!keeps("1.1", "Connection: x\r\nconnection: CLOSE, te\r\n"));
+        assert!(!keeps("1.0", "Connection: keep-alive, close\r\n"));
+        let expecting = |version: &str| {
+            let fields = "Expect: 100-Continue\r\nTE: gzip, trailers\r\n";
+            let head = read(format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n").as_bytes());
+            (head.expects_continue, head.takes_trailers)
+        };
+        assert_eq!((expecting("1.1"), expecting("1.0")), ((true, true), (false, true)));
     }
 
     #[test]
@@ -435,7 +544,7 @@ mod tests {
 
     /// Feeds `bytes` in pieces as a conn would, and gives the offsets at which messages ended.
     fn ends(bytes: &[u8], cuts: &[usize]) -> Result<Vec<usize>, FramingFault> {
-        let mut framing = Framing::new(LIMITS);
+        let mut framing = Framing::default();
         let (mut ends, mut start) = (Vec::new(), 0);
         for cut in cuts.iter().copied().chain([bytes.len()]) {
             while start < cut {

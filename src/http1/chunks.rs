@@ -1,8 +1,12 @@
-//! Finds the end of a chunked body (RFC 9112 §7.1).
+//! Decodes the chunked body of a request (RFC 9112 §7.1).
 
-use super::{FramingFault, HeadLimits, is_control, split_field};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Scans a chunked body byte by byte and skips its data.
+use super::fault::{FramingFault, HeadLimits};
+use super::piece::BodyPiece;
+use super::request::{is_control, split_field};
+
+/// Scans the framing of a chunked body byte by byte.
 #[derive(Debug, Default)]
 pub(super) struct ChunkScan {
     state: ChunkState,
@@ -10,7 +14,8 @@ pub(super) struct ChunkScan {
     /// Bytes of the current size line or of the trailer section so far.
     length: usize,
     trailer_line: Vec<u8>,
-    trailers: usize,
+    trailers: HeaderMap,
+    trailer_lines: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,30 +31,29 @@ enum ChunkState {
 }
 
 impl ChunkScan {
-    /// The number of `bytes` up to the end of the body; `None` while it goes on.
-    pub(super) fn scan(
+    /// Decodes the beginning of `bytes`.
+    pub(super) fn next(
         &mut self,
         bytes: &[u8],
         limits: HeadLimits,
-    ) -> Result<Option<usize>, FramingFault> {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
+    ) -> Result<BodyPiece, FramingFault> {
+        for (at, byte) in bytes.iter().enumerate() {
             if self.state == ChunkState::Data {
-                let available = u64::try_from(bytes.len() - at).unwrap_or(u64::MAX);
-                let taken = available.min(self.size);
-                self.size -= taken;
-                at += usize::try_from(taken).unwrap_or(usize::MAX);
+                let available = bytes.len() - at;
+                let length = usize::try_from(self.size).unwrap_or(usize::MAX).min(available);
+                self.size -= u64::try_from(length).unwrap_or(self.size);
                 if self.size == 0 {
                     self.state = ChunkState::DataEnd;
                 }
-                continue;
+                return Ok(BodyPiece::Data { skip: at, length });
             }
-            at += 1;
             if self.scan_byte(*byte, limits)? {
-                return Ok(Some(at));
+                let trailers = std::mem::take(&mut self.trailers);
+                let trailers = Some(trailers).filter(|fields| !fields.is_empty());
+                return Ok(BodyPiece::End { skip: at + 1, trailers });
             }
         }
-        Ok(None)
+        Ok(BodyPiece::More { skip: bytes.len() })
     }
 
     /// Scans one byte outside of chunk data. `true` when it ends the body.
@@ -83,7 +87,7 @@ impl ChunkScan {
         Ok(())
     }
 
-    /// Accepts a short extension. The HTTP library drops extensions, so a long one has no use.
+    /// Accepts a short extension. Extensions are dropped, so a long one has no use.
     fn take_extension(&mut self) -> Result<(), FramingFault> {
         self.length += 1;
         if self.length > MAX_SIZE_LINE { Err(FramingFault::Chunk) } else { Ok(()) }
@@ -102,10 +106,17 @@ impl ChunkScan {
         if line.is_empty() {
             return Ok(true);
         }
-        split_field(line)?;
+        let (name, value) = split_field(line)?;
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(FramingFault::FieldLine) };
+        self.trailers.append(name, value);
         self.trailer_line.clear();
-        self.trailers += 1;
-        if self.trailers > limits.max_fields { Err(FramingFault::TooLarge) } else { Ok(false) }
+        self.trailer_lines += 1;
+        if self.trailer_lines > limits.max_fields {
+            return Err(FramingFault::TooLarge);
+        }
+        Ok(false)
     }
 }
 
