@@ -11,6 +11,7 @@ pub mod data_dir;
 mod expiry_watch;
 mod hardening;
 mod housekeeping;
+mod log_pace;
 mod open_store;
 mod reload;
 mod secret_commands;

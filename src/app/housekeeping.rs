@@ -2,12 +2,13 @@
 //! were last used, and what may be forgotten, old secrets included.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::log_pace::{LOG_INTERVAL, LogPace};
 use super::stats_writer::{MINUTES_KEPT, StatsWriter};
 use crate::clock::{self, Clock};
 use crate::error::chain;
@@ -35,8 +36,8 @@ pub(super) struct Housekeeping {
     pub(super) event_retention: Duration,
     /// Up to when the store knows which tokens were used here; at first it knows of none.
     pub(super) told: Mutex<Timestamp>,
-    /// The time when the log was last told that the trail can't be kept.
-    pub(super) trail_said: Mutex<Option<Instant>>,
+    /// The pace at which the log is told that the trail can't be kept.
+    pub(super) trail_said: Mutex<LogPace>,
 }
 
 impl Housekeeping {
@@ -114,7 +115,7 @@ impl Housekeeping {
                 Ok(false) => return,
                 Err(error) => {
                     self.note_trail(Err(error));
-                    tokio::time::sleep(TRAIL_SAID_INTERVAL).await;
+                    tokio::time::sleep(LOG_INTERVAL).await;
                 }
             }
         }
@@ -123,12 +124,9 @@ impl Housekeeping {
     /// Logs that the trail can't be kept, once a minute. Nothing else depends on it.
     fn note_trail(&self, kept: Result<(), store::Error>) {
         let Err(error) = kept else { return };
-        let now = clock::instant();
-        let mut said = self.trail_said.lock();
-        if said.is_some_and(|said| now.duration_since(said) < TRAIL_SAID_INTERVAL) {
+        if !self.trail_said.lock().is_due(clock::instant()) {
             return;
         }
-        *said = Some(now);
         if error.is_transient() {
             tracing::warn!(error = %chain(&error), "entries of requests are kept later");
         } else {
@@ -224,9 +222,6 @@ const TELL_LAST_USED_SECONDS: u64 = 60;
 
 /// The interval at which old records are deleted, in seconds.
 const FORGET_SECONDS: u64 = 600;
-
-/// The interval at which the log is told that the trail can't be kept.
-const TRAIL_SAID_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The changes that are kept: an instance that is further behind reads everything again.
 const MAX_CHANGES_KEPT: u32 = 100_000;

@@ -1,11 +1,12 @@
 //! Sends the spans of requests to the collector, off the path of any request.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::watch;
 
+use super::log_pace::LogPace;
 use crate::clock::instant;
 use crate::config::TelemetryConfig;
 use crate::error::chain;
@@ -29,8 +30,8 @@ struct SpanExporter {
     client: CollectorClient,
     live: Arc<Live>,
     instance: Box<str>,
-    /// The time when the log was last told of a failure.
-    said: Option<Instant>,
+    /// The pace at which the log is told of failures.
+    said: LogPace,
     is_failing: bool,
 }
 
@@ -58,7 +59,7 @@ impl SpanExport {
             client: CollectorClient::new(url, Tasks::default()),
             live: Arc::clone(live),
             instance: ledger.instance.clone(),
-            said: None,
+            said: LogPace::default(),
             is_failing: false,
         });
         Self { exporter, ..Self::default() }
@@ -159,12 +160,10 @@ impl SpanExporter {
 
     /// Tells the log of a failure, once a minute.
     fn note_failure(&mut self, why: &str, dropped: Option<u64>) {
-        let now = instant();
         self.is_failing = true;
-        if self.said.is_some_and(|said| now.duration_since(said) < SAID_INTERVAL) {
+        if !self.said.is_due(instant()) {
             return;
         }
-        self.said = Some(now);
         let url = self.client.url();
         let dropped = dropped.unwrap_or_default();
         tracing::warn!(
@@ -204,9 +203,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-
-/// The interval at which the log is told that spans are not sent.
-const SAID_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The time that the last spans may take once all requests have ended.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(3);

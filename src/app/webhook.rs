@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::log_pace::LogPace;
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::ledger::{Metrics, WebhookOutcome};
@@ -42,8 +43,8 @@ pub(super) struct WebhookSender {
     task: Tasks,
     clock: Clock,
     instance: Box<str>,
-    /// The time when the log was last told that the store fails.
-    said: Mutex<Option<Instant>>,
+    /// The pace at which the log is told that the store fails.
+    said: Mutex<LogPace>,
 }
 
 /// A connection by integration and name.
@@ -228,12 +229,9 @@ impl WebhookSender {
 
     /// Tells the log that the store fails, once a minute.
     fn say(&self, error: &store::Error) {
-        let now = instant();
-        let mut said = self.said.lock();
-        if said.is_some_and(|said| now.duration_since(said) < SAID_INTERVAL) {
+        if !self.said.lock().is_due(instant()) {
             return;
         }
-        *said = Some(now);
         tracing::warn!(
             error = %chain(error),
             "it can't be seen which connections need attention, so that the webhook is told later"
@@ -394,9 +392,6 @@ const POST_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The pauses after attempts that have failed. After one more the message is given up.
 const PAUSES_SECONDS: [i64; 7] = [5, 30, 120, 600, 1800, 3600, 10_800];
-
-/// The interval at which the log is told that the store fails.
-const SAID_INTERVAL: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::log_pace::LogPace;
 use crate::clock;
 use crate::ledger::Metrics;
 use crate::store::{Store, Unwritable};
@@ -49,7 +50,7 @@ impl WriteWatch {
     /// Has figures and log say how it stands.
     async fn tell(&self) {
         let mut state = self.store.writability();
-        let mut said = Said { at: None, is_failing: false };
+        let mut said = Said { pace: LogPace::default(), is_failing: false };
         loop {
             let unwritable = state.borrow_and_update().clone();
             self.metrics.note_store_writable(unwritable.as_deref().map(|why| why.reason));
@@ -61,8 +62,7 @@ impl WriteWatch {
 
 /// The state that the log was last told of.
 struct Said {
-    /// The time when it was last told of a failure.
-    at: Option<Instant>,
+    pace: LogPace,
     /// Tells whether that was the last it was told.
     is_failing: bool,
 }
@@ -76,8 +76,7 @@ impl Said {
             }
             return;
         };
-        if self.at.is_none_or(|at| now.duration_since(at) >= SAID_INTERVAL) {
-            self.at = Some(now);
+        if self.pace.is_due(now) {
             self.is_failing = true;
             tracing::error!(
                 error = &**cause,
@@ -88,7 +87,7 @@ impl Said {
     }
 
     fn again_at(&self) -> Option<Instant> {
-        self.at.filter(|_| self.is_failing).map(|at| at + SAID_INTERVAL)
+        self.pace.due_at().filter(|_| self.is_failing)
     }
 }
 
@@ -110,5 +109,3 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The interval while it can't be, so that its return is known within a second.
 const PROBE_INTERVAL_FAILING: Duration = Duration::from_millis(500);
-
-const SAID_INTERVAL: Duration = Duration::from_mins(1);
