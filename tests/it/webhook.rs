@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Response;
 use rustix::process::Signal;
 use serde_json::Value;
+use sqlx::Executor as _;
 
 use crate::support::ask::{Ask, ask};
 use crate::support::origin::{Origin, Seen, ok};
@@ -157,4 +158,27 @@ async fn a_webhook_that_is_gone_is_not_asked_again() {
             < 0.1
     );
     assert_eq!(hook.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn another_instance_tells_what_one_that_was_killed_no_longer_can() {
+    let ((origin, status), postgres) = (answering(401).await, Postgres::start().await);
+    let (hook, _taken) = answering(204).await;
+    let world = || told(World::new(&origin).keeping_in(&postgres), &hook);
+    // 1. The first instance has the lease, by which it alone tells.
+    let here = world().run().await;
+    assert_eq!(here.send(&through("api")).await.status, 401);
+    messages(&hook, 1).await;
+    let delivered = "keyferry_webhook_messages_total{outcome=\"delivered\"}";
+    soon(async { while here.metric(delivered).await < 1.0 {} }).await;
+    let there = world().run().await;
+    // 2. It is killed, so that it can't give the lease back, which ends after a while.
+    drop(here.killed().await);
+    let end = "UPDATE leases SET ends_at = 0 WHERE name = 'webhook'";
+    assert_eq!(postgres.connect().await.execute(end).await.unwrap().rows_affected(), 1);
+    // 3. What changes from then on is told by the other, and nothing is told again.
+    status.store(200, SeqCst);
+    assert_eq!(there.send(&through("api")).await.status, 200);
+    let messages = messages(&hook, 2).await;
+    assert_eq!((messages.len(), &messages[1]["type"]), (2, &"connection.recovered".into()));
 }
