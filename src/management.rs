@@ -51,7 +51,7 @@ pub use self::events::{EventQuery, EventReader};
 pub use self::explain::{CallerNameError, Explainer, Question, find_caller};
 use self::fault::no_randomness;
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
-pub use self::health::{ATTENTION, HealthQuery, failing_sentence};
+pub use self::health::{ATTENTION, HealthQuery, REFUSED, failing_sentence, refused_sentence};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, Catalogue, ClientView, ConnectionRef, ExchangedFlow,
@@ -61,7 +61,7 @@ pub use self::oauth::{
 pub use self::operator::Operator;
 pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
-pub use self::requests::RequestQuery;
+pub use self::requests::{RequestQuery, remedy_of};
 pub use self::sessions::SessionsView;
 use self::sign_in::SessionCache;
 pub use self::sign_in::{

@@ -57,7 +57,7 @@ pub use self::postgres::{ChangeListener, ChangeNotice};
 pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 use self::row::{SqlRow, SqlValue};
 pub use self::sessions::{SessionLimits, SpentSignIn};
-pub use self::stats::{CountKey, CountQuery, CountSpan, CountSubject, HealthRow};
+pub use self::stats::{CountKey, CountQuery, CountRow, CountSpan, CountSubject, HealthRow};
 pub use self::tokens::TokenUse;
 pub use self::webhook::WebhookNotice;
 pub use self::writability::Unwritable;

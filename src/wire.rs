@@ -9,6 +9,7 @@ mod aws;
 mod ca;
 mod client;
 mod connection;
+mod csv;
 mod custom;
 mod error;
 mod event;
@@ -65,7 +66,9 @@ pub use self::provider::{
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
 pub use self::secret::{REDACT_TOKENS_FIELD, REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
-pub use self::stats::{FailureView, HealthPage, HealthView, LatencyView, StatsAnswer, StatsPart};
+pub use self::stats::{
+    CallerStats, FailureView, HealthPage, HealthView, LatencyView, StatsAnswer, StatsPart,
+};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};
 
 /// Writes a time as RFC 3339 has it, in UTC, always with a fraction.

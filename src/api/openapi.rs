@@ -5,7 +5,7 @@ mod shared;
 
 use std::sync::LazyLock;
 
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -157,10 +157,30 @@ fn finish(operation: &mut Operation, path: &str, takes_token: bool) {
             parameter.schema = Some(text.into());
         }
     }
+    if SHOWING_TOKENS.iter().any(|shown| path.contains(shown)) {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let field = ParameterBuilder::new()
+            .name("X-Keyferry-Redact-Tokens")
+            .parameter_in(ParameterIn::Header)
+            .description(Some(
+                "`true`: provider tokens are masked in the answer, whatever the token's scope",
+            ))
+            .schema(Some(text));
+        operation.parameters.get_or_insert_default().push(field.build().into());
+    }
     let none: [&str; 0] = [];
     let requirement = SecurityRequirement::new("token", none);
     operation.security = Some(if takes_token { vec![requirement] } else { Vec::new() });
 }
+
+/// Parts of the paths at which provider tokens may be shown.
+const SHOWING_TOKENS: [&str; 5] = [
+    "/connections/all",
+    "/zis/connections/{integration}",
+    "/oauth/access_codes/",
+    "/connections/refresh/",
+    "/oauth/tokens/",
+];
 
 /// The pattern of a parameter, where not every text will do.
 fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
@@ -187,7 +207,10 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "decision" => Some("^(allow|refuse|failed)?$"),
         "code" if finds_requests => Some(&CODE_PATTERN),
         "by" => Some("^(minute|hour)?$"),
-        "state" if is_filtered => Some("^(attention|works|unused|failing|authorize|broken|off)?$"),
+        "per" => Some("^(caller)?$"),
+        "state" if is_filtered => {
+            Some("^(attention|refused|works|unused|failing|authorize|broken|off)?$")
+        }
         "search" if path.ends_with("/tokens") => Some("^[^\\x00]*$"),
         "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
         _ => None,

@@ -97,6 +97,8 @@ pub(super) struct StatsParameters {
     caller: Option<String>,
     /// `minute`, which is the default, or `hour`.
     by: Option<String>,
+    /// `caller`: the counts of each caller too.
+    per: Option<String>,
 }
 
 /// The filters of connections by their health.
@@ -108,8 +110,8 @@ pub(super) struct HealthParameters {
     integration: Option<String>,
     /// The one of this name.
     connection: Option<String>,
-    /// Those in this state: `works`, `unused`, `failing`, `authorize`, `broken`, `off`, or
-    /// `attention` for all in which somebody must act.
+    /// Those in this state: `works`, `unused`, `failing`, `authorize`, `broken`, `off`; `attention`
+    /// for all in which somebody must act; or `refused` for those whose callers were refused of late.
     state: Option<String>,
 }
 

@@ -28,10 +28,10 @@ pub(super) async fn list(
     RawParameters(query): RawParameters,
 ) -> Result<Json<StatsAnswer>, Error> {
     let reader = operator.management.audit_reader(&operator.operator)?;
-    let names = ["since", "until", "integration", "connection", "caller", "by"];
+    let names = ["since", "until", "integration", "connection", "caller", "by", "per"];
     let filters = super::page::read_filters(&query, names)?;
-    let [since, until, integration, connection, caller, by] = filters;
-    let query = StatsQuery { integration, connection, caller, since, until, by };
+    let [since, until, integration, connection, caller, by, per] = filters;
+    let query = StatsQuery { integration, connection, caller, since, until, by, per };
     Ok(Json(reader.history(&query).await?.answer()))
 }
 

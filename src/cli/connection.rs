@@ -13,6 +13,7 @@ mod update;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
+pub(super) use self::health::actor;
 use self::state::EnteredState;
 use super::confirm::ConfirmArgs;
 use super::context::CliContext;
@@ -91,6 +92,12 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
     if let Command::Create(arguments) = &arguments.command {
         create::check(arguments)?;
     }
+    if let Command::List(list) = &arguments.command
+        && list.attention
+        && arguments.integration.is_every(context)
+    {
+        return health::list(&arguments.integration.api(context)?, None);
+    }
     let mut client = arguments.integration.client(context)?;
     // Provider tokens are printed in JSON alone, and where they are not, none is asked for.
     let command = &arguments.command;
@@ -104,8 +111,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         Command::Show(arguments) => {
             let (kind, answer) = client.find(&arguments.name, arguments.kind)?;
             client.emit(answer.text()?, || {
-                let needing = client.needing(Some(arguments.name.as_str()))?;
-                described(&answer, kind, needing.of(arguments.name.as_str()))
+                described(&answer, kind, client.health_of(&arguments.name)?.as_ref())
             })
         }
         Command::Update(arguments) => update::run(arguments, &client),
@@ -201,13 +207,15 @@ fn print(
     client.emit(answer.text()?, || described(answer, kind, None))
 }
 
-/// Describes a connection; one in which somebody must act with its health.
+/// Describes a connection with its health: where somebody must act, and what was refused to its
+/// callers.
 fn described(
     answer: &ApiAnswer,
     kind: ConnectionType,
-    health: Option<&HealthView>,
+    known: Option<&HealthView>,
 ) -> Result<String, CliError> {
     let now = Clock::system().now();
+    let health = known.filter(|health| health::needs_somebody(health));
     let rows = match kind {
         ConnectionType::OAuth => authorized(answer, health, now)?,
         ConnectionType::Custom | ConnectionType::AwsSigV4 => {
@@ -222,7 +230,8 @@ fn described(
             entered(connection.unwrap_or_default(), kind, health, now)
         }
     };
-    let rows: Vec<_> = rows.into_iter().chain(health::rows(health)).collect();
+    let rows = rows.into_iter().chain(health::rows(health)).chain(health::refusals(known));
+    let rows: Vec<_> = rows.collect();
     Ok(record(&rows))
 }
 

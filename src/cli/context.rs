@@ -61,6 +61,6 @@ impl CliContext {
 }
 
 /// The name for all integrations.
-const EVERY_INTEGRATION: &str = "*";
+pub(super) const EVERY_INTEGRATION: &str = "*";
 
 pub(super) const INTEGRATION: &str = "KEYFERRY_INTEGRATION";

@@ -204,6 +204,11 @@ Examples:
   keyferry requests --connection crm show --last
   keyferry requests show 1f45d091-7 --output json";
 
+pub(super) const REQUESTS_CALLERS: &str = "\
+Examples:
+  keyferry requests callers
+  keyferry requests --integration shop --connection crm --since 7d callers";
+
 pub(super) const AUDIT: &str = "\
 Examples:
   keyferry audit

@@ -1,17 +1,20 @@
 //! `keyferry requests`: what requests did, and why one failed.
 
+mod callers;
+
 use std::io;
 
 use jiff::Timestamp;
 use rustix::termios::tcgetwinsize;
 
+use super::connection::actor;
 use super::context::CliContext;
 use super::examples;
 use super::newest::{follow, newest, parse_time};
 use super::output::{self, CliError, OutputFormat, printable};
 use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::{TextTable, record};
-use crate::model::remedy::FailureRemedy;
+use crate::management::remedy_of;
 use crate::store::path_at_origin;
 use crate::wire::{AuditEntries, AuditEntry, RequestAnswer, RequestView};
 
@@ -24,6 +27,9 @@ pub(super) struct Arguments {
     /// Goes on, and prints each new request
     #[arg(long)]
     follow: bool,
+    /// Prints comma-separated values, with all that is known of each request
+    #[arg(long, conflicts_with = "follow")]
+    csv: bool,
     /// Largest number of requests, of which the newest are shown; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -36,6 +42,9 @@ enum Command {
     /// Shows one request: what it did, why it failed, and who must act
     #[command(after_help = examples::REQUESTS_SHOW)]
     Show(ShowArgs),
+    /// Counts requests by caller: of the last hour, or of the time that --since and --until select
+    #[command(after_help = examples::REQUESTS_CALLERS)]
+    Callers,
 }
 
 #[derive(clap::Args)]
@@ -81,7 +90,11 @@ struct RequestFilters {
 }
 
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    // 1. Counts, or one request.
     let api = arguments.server.client(context)?;
+    if let Some(Command::Callers) = &arguments.command {
+        return callers::list(&arguments.filters, &api);
+    }
     if let Some(Command::Show(ShowArgs { id, .. })) = &arguments.command {
         let id = match id {
             Some(id) => id.clone(),
@@ -92,6 +105,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         let RequestAnswer { request } = answer.read()?;
         return context.emit(answer.text()?, || Ok(shown(&request)));
     }
+    // 2. A list of them, in one form or another.
     let path = arguments.filters.path(context);
     let page: AuditEntries = newest(&api, &path, arguments.limit)?;
     if arguments.follow {
@@ -99,6 +113,10 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
     }
     if page.entries.is_empty() {
         note_none();
+    }
+    if arguments.csv {
+        let lines: String = page.entries.iter().map(AuditEntry::csv_line).collect();
+        return output::result((AuditEntry::csv_head() + &lines).trim_end());
     }
     context.emit(&serde_json::to_string(&page)?, || Ok(table(&page, terminal_width())))
 }
@@ -175,11 +193,7 @@ fn terminal_width() -> Option<usize> {
 
 /// A few words for what went wrong; empty where nothing did.
 fn reason(entry: &AuditEntry) -> &'static str {
-    let remedy = match entry.code.as_str() {
-        "" => FailureRemedy::of_status(entry.status),
-        code => FailureRemedy::of_refusal(code),
-    };
-    remedy.map_or("", |remedy| remedy.reason)
+    remedy_of(entry).map_or("", |remedy| remedy.reason)
 }
 
 /// A request in a line.
@@ -194,7 +208,8 @@ fn line(entry: &AuditEntry, format: OutputFormat) -> Result<String, CliError> {
 
 /// All that is known of a request.
 fn shown(request: &RequestView) -> String {
-    let RequestView { entry, reason, who, advice, docs } = request;
+    let RequestView { entry, reason, advice, docs } = request;
+    let who = &entry.who;
     let took = format!("{} ms, of it {} at the API", entry.total_ms, entry.upstream_ms);
     let sizes = format!("{} bytes sent, {} received", entry.request_bytes, entry.response_bytes);
     record(&[
@@ -207,7 +222,7 @@ fn shown(request: &RequestView) -> String {
         ("status", outcome(entry)),
         ("reason", reason.clone()),
         ("cause", entry.cause.clone()),
-        ("who must act", who.replace('_', " ")),
+        ("who must act", actor(who).to_owned()),
         ("what to do", advice.clone()),
         ("more about it", docs.clone()),
         ("took", took),
@@ -258,12 +273,12 @@ mod tests {
             code: "ConnectionForbidden".to_owned(),
             status: 403,
             cause: "The token may not use the connection crm.".to_owned(),
+            who: "operator".to_owned(),
             ..AuditEntry::default()
         };
         let request = RequestView {
             entry,
             reason: "the token may not use it".to_owned(),
-            who: "operator".to_owned(),
             ..RequestView::default()
         };
         let text = shown(&request);
@@ -272,7 +287,7 @@ mod tests {
             "request       GET https://api.example.com/v1",
             "connection    shop.crm",
             "status        403 ConnectionForbidden",
-            "who must act  operator",
+            "who must act  the operator",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{text}");
         }

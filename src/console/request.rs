@@ -103,7 +103,7 @@ fn outcome(view: &RequestView) -> Markup {
                 p { strong { (said) } " In short: " (view.reason) "." }
                 @if !entry.cause.is_empty() { p { "Cause: " (entry.cause) } }
             }
-            p.advice { strong { "Who must act: " (status_view::actor(&view.who)) ". " } (view.advice) }
+            p.advice { strong { "Who must act: " (status_view::actor(&entry.who)) ". " } (view.advice) }
             @if let Some(setting) = setting(entry) {
                 p { "In the server’s configuration file, beside what is there already; SIGHUP puts it in force:" }
                 pre tabindex="0" data-copy { code { (setting) } }

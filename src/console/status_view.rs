@@ -123,6 +123,7 @@ pub(super) fn actor(name: &str) -> &'static str {
         "operator" => "an operator of Keyferry",
         "caller_or_operator" => "the caller, or an operator of Keyferry",
         "api" => "the operator of the API",
+        "user" => "a user with an account at the provider",
         _ => "nobody",
     }
 }

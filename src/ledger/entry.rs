@@ -22,6 +22,7 @@ use crate::clock::{Clock, instant};
 use crate::model::credential::{CredentialPatterns, masked};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
+use crate::model::remedy::RemedyActor;
 use crate::model::trace::SpanContext;
 
 /// Writes entries to the log, the metrics and the audit trail.
@@ -91,6 +92,8 @@ pub struct Entry {
     pub origin: Option<Origin>,
     /// The decision.
     pub decision: Decision,
+    /// The one who must act upon a refusal, where its code does not tell.
+    pub who: Option<RemedyActor>,
     /// The name of the rule that decided.
     pub rule: &'static str,
     /// Tells whether the caller speaks gRPC, whose refusals have a form of their own.
@@ -139,6 +142,7 @@ impl Ledger {
             integration: None,
             origin: None,
             decision: Decision::Allow,
+            who: None,
             rule: "",
             is_grpc: false,
             status: 0,
@@ -343,6 +347,7 @@ impl Entry {
             caller: self.caller.as_ref(),
             status: self.status,
             refused,
+            who: self.who,
             took: self.own.zip(self.upstream).map(|(own, upstream)| own + upstream),
         };
         let named = self.named.as_deref();

@@ -11,6 +11,7 @@ use super::entry::{Decision, Entry};
 use super::logs::LineFormat;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
+use crate::model::remedy::FailureRemedy;
 use crate::model::target::decode_unparsable;
 use crate::model::token;
 
@@ -68,6 +69,18 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     push_milliseconds(buffer, b",\"upstream_ms\":", entry.upstream.unwrap_or_default());
     push_unescaped(buffer, b",\"instance\":\"", Some(entry.instance()));
     buffer.push(b'"');
+    write_optional(buffer, entry);
+    buffer.push(b'}');
+}
+
+/// Writes the members that not every entry has.
+fn write_optional(buffer: &mut Vec<u8>, entry: &Entry) {
+    if let Decision::Refuse(code) = entry.decision
+        && let Some(remedy) = FailureRemedy::of_refusal(FailureRemedy::kind(code, entry.who))
+    {
+        push_unescaped(buffer, b",\"who\":\"", Some(remedy.who.as_str()));
+        buffer.push(b'"');
+    }
     if let Some(trace) = &entry.trace {
         let _infallible = write!(buffer, ",\"trace_id\":\"{}\"", trace.trace_id());
     }
@@ -75,7 +88,6 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
         buffer.extend_from_slice(b",\"cause\":");
         push_json_string(buffer, Some(cause));
     }
-    buffer.push(b'}');
 }
 
 fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::model::connection_health::ConnectionHealth;
+use crate::model::remedy::{FailureRemedy, RemedyActor};
 use crate::model::request_counts::RequestCounts;
 
 /// The counts of all connections since they were taken last.
@@ -80,7 +81,10 @@ pub(super) struct RequestEnd<'a> {
     pub(super) at: Timestamp,
     pub(super) caller: Option<&'a Arc<str>>,
     pub(super) status: u16,
+    /// The code of its refusal.
     pub(super) refused: Option<&'static str>,
+    /// The one who must act, where the code does not tell.
+    pub(super) who: Option<RemedyActor>,
     /// The time until its answer began, where an origin has answered.
     pub(super) took: Option<Duration>,
 }
@@ -129,7 +133,8 @@ impl ConnectionStats {
             let cell = counted.cell(second.div_euclid(60), end.caller);
             cell.count(end.status, end.refused, end.took);
             if !counted.is_retired {
-                counted.health.note(second, end.status, end.refused, request_id);
+                let kind = end.refused.map(|code| FailureRemedy::kind(code, end.who));
+                counted.health.note(second, end.status, kind, request_id);
             }
         });
     }
@@ -234,7 +239,7 @@ mod tests {
 
     fn end(second: i64, caller: Option<&Arc<str>>) -> RequestEnd<'_> {
         let at = Timestamp::from_second(second).unwrap();
-        RequestEnd { at, caller, status: 200, refused: None, took: None }
+        RequestEnd { at, caller, status: 200, refused: None, who: None, took: None }
     }
 
     #[test]

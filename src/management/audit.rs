@@ -4,7 +4,7 @@ use super::Management;
 use super::fault::{About, Refused, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
-use crate::error::chain;
+use super::requests::read_entry;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::{AuditBatch, AuditPosition, PageRange, Store};
 use crate::wire::AuditEntry;
@@ -154,13 +154,7 @@ impl AuditReader<'_> {
         let positions =
             lines.into_iter().map(|(line, text)| (AuditPosition { batch: batch.id, line }, text));
         let wanted = positions.filter(move |(position, _)| stretch.contains(*position));
-        let read = wanted.filter_map(|(position, text)| match serde_json::from_str(text) {
-            Ok(entry) => Some((position, entry)),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "an entry of the audit trail can't be read");
-                None
-            }
-        });
+        let read = wanted.filter_map(|(position, text)| Some((position, read_entry(text)?)));
         read.filter(|(_, entry)| self.reaches(entry))
     }
 

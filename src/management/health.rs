@@ -10,7 +10,7 @@ use super::status::{ConnectionStatus, State};
 use crate::model::connection_health::{FailureSummary, LastFailure};
 use crate::model::name::IntegrationName;
 use crate::model::name_rule;
-use crate::model::remedy::{FailureRemedy, RemedyActor};
+use crate::model::remedy::{FailureRemedy, FailureSubject, RemedyActor};
 use crate::store::PageRange;
 use crate::wire::{FailureView, HealthView, time};
 
@@ -21,7 +21,8 @@ pub struct HealthQuery {
     pub integration: String,
     /// The one of this name.
     pub connection: String,
-    /// Those in a state of this name; `attention` for all in which somebody must act.
+    /// Those in a state of this name; `attention` for all in which somebody must act, `refused` for
+    /// those whose callers were refused of late.
     pub state: String,
 }
 
@@ -67,7 +68,7 @@ impl Management {
                     continue;
                 }
                 let status = ConnectionStatus::of(listing, known.of(listing), now);
-                if query.state.is_empty() || status.state.is_among(&query.state) {
+                if query.state.is_empty() || status.is_among(&query.state, now) {
                     found.push((key, (integration.clone(), status)));
                 }
             }
@@ -95,38 +96,52 @@ impl State {
 
     /// The way out of it; `None` where nobody must act.
     pub fn remedy(self) -> Option<FailureRemedy> {
-        let (reason, advice) = match self {
-            Self::Failing(code) => return FailureRemedy::of_refusal(code),
+        use RemedyActor::{Operator, User};
+        let (who, reason, advice) = match self {
+            Self::Failing(kind) => return FailureRemedy::of_refusal(kind),
             Self::Rejected(status) => return FailureRemedy::of_status(status),
             Self::Works | Self::Unused | Self::SwitchedOff => return None,
             Self::NewSecretRefused => (
+                Operator,
                 "the API refuses the new secret",
                 "See that the new secret is good, or replace it.",
             ),
             Self::CommandFailed => (
+                Operator,
                 "the command that prints its secret has failed",
                 "Read the server's log, which says why, and correct the command.",
             ),
             Self::Defective(_) => (
+                Operator,
                 "the rules have become stricter",
                 "Delete the connection, and create it as its description of the fault says.",
             ),
             Self::KeyMissing(_) => (
+                Operator,
                 "a master key is missing",
                 "Add the master key to the server's; the secret itself is sound.",
             ),
-            Self::NeedsAuthorization => ("the grant is dead", "Authorize the connection again."),
-            Self::NeedsDomain => ("it has no allowed domain", "Set its allowed domain."),
+            Self::NeedsAuthorization => {
+                (User, "the grant is dead", "Authorize the connection again.")
+            }
+            Self::NeedsDomain => (Operator, "it has no allowed domain", "Set its allowed domain."),
             Self::SealBroken => (
+                Operator,
                 "its secret can't be opened",
                 "Delete the connection and create it again: its record was changed by hand.",
             ),
         };
-        Some(FailureRemedy { reason, advice, who: RemedyActor::Operator, is_connections: true })
+        Some(FailureRemedy { reason, advice, who, subject: FailureSubject::Connection })
     }
 }
 
 impl ConnectionStatus {
+    /// Tells whether it is among the connections of a state of this name.
+    fn is_among(&self, name: &str, now: Timestamp) -> bool {
+        let is_refused = name == REFUSED && self.health.refusals.of_late(now.as_second()) > 0;
+        is_refused || self.state.is_among(name)
+    }
+
     /// The state in a sentence, with the share of requests that fail.
     pub fn sentence(&self) -> String {
         let is_failing = matches!(self.state, State::Failing(_) | State::Rejected(_));
@@ -155,11 +170,13 @@ impl ConnectionStatus {
             requests_today: health.used_today(now.as_second()).into(),
             last_used_at: (health.last_used != 0).then(|| second_text(health.last_used)),
             last_failure: health.failure.as_ref().map(failure_view),
+            refusals: health.refusals.of_late(now.as_second()).into(),
+            last_refusal: health.refusals.last.as_ref().map(failure_view),
         }
     }
 }
 
-fn failure_view(failure: &LastFailure) -> FailureView {
+pub(super) fn failure_view(failure: &LastFailure) -> FailureView {
     FailureView {
         at: second_text(failure.at),
         cause: failure.cause.to_string(),
@@ -185,6 +202,13 @@ pub fn failing_sentence(summary: &FailureSummary) -> String {
     format!("failing since {since}: {share} {mostly}: {reason}")
 }
 
+/// A sentence that says how many requests of callers were refused of late, and why the last was.
+pub fn refused_sentence(number: u64, last: &FailureView) -> String {
+    let requests = if number == 1 { "request" } else { "requests" };
+    let FailureView { cause, reason, .. } = last;
+    format!("{number} {requests} refused in the last half hour, the last by {cause}: {reason}")
+}
+
 fn second_text(second: i64) -> String {
     time(Timestamp::from_second(second).unwrap_or_default())
 }
@@ -192,7 +216,11 @@ fn second_text(second: i64) -> String {
 /// The name of all states in which somebody must act.
 pub const ATTENTION: &str = "attention";
 
-const STATES: [&str; 7] = [ATTENTION, "works", "unused", "failing", "authorize", "broken", "off"];
+/// The name of connections whose callers were refused of late, and must act.
+pub const REFUSED: &str = "refused";
+
+const STATES: [&str; 8] =
+    [ATTENTION, REFUSED, "works", "unused", "failing", "authorize", "broken", "off"];
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +251,6 @@ mod tests {
 
     #[test]
     fn every_state_is_known_by_its_name() {
-        assert_eq!(STATES[1..], State::NAMES);
+        assert_eq!(STATES[2..], State::NAMES);
     }
 }

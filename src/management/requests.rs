@@ -210,19 +210,30 @@ struct Found {
     newest: Option<i64>,
 }
 
+/// The way out of a request's failure.
+pub fn remedy_of(entry: &AuditEntry) -> Option<FailureRemedy> {
+    let AuditEntry { code, who, status, .. } = entry;
+    if code.is_empty() {
+        return FailureRemedy::of_status(*status);
+    }
+    FailureRemedy::of_refusal(&format!("{code} {who}")).or_else(|| FailureRemedy::of_refusal(code))
+}
+
+/// The entry, which names the one who must act: where the API has answered with an error its line
+/// does not, nor does a line of an older version.
+fn with_actor(mut entry: AuditEntry) -> AuditEntry {
+    remedy_of(&entry).map_or("", |remedy| remedy.who.as_str()).clone_into(&mut entry.who);
+    entry
+}
+
 /// An entry with its way out.
 fn view(entry: AuditEntry) -> RequestView {
     let is_refused = !entry.code.is_empty();
-    let remedy = if is_refused {
-        FailureRemedy::of_refusal(&entry.code)
-    } else {
-        FailureRemedy::of_status(entry.status)
-    };
+    let remedy = remedy_of(&entry);
     let docs = if is_refused { docs_of(&entry.code) } else { String::new() };
     RequestView {
         entry,
         reason: remedy.map_or("", |remedy| remedy.reason).to_owned(),
-        who: remedy.map_or("", |remedy| remedy.who.as_str()).to_owned(),
         advice: remedy.map_or("", |remedy| remedy.advice).to_owned(),
         docs,
     }
@@ -233,12 +244,14 @@ fn docs_of(code: &str) -> String {
     format!("docs/reference/errors.md#{}", code.to_ascii_lowercase())
 }
 
-fn read_entry(line: &str) -> Option<AuditEntry> {
+/// Reads a line of the trail; `None` where that can't be done, which is logged.
+pub(super) fn read_entry(line: &str) -> Option<AuditEntry> {
     serde_json::from_str(line)
         .inspect_err(|error| {
             tracing::error!(error = %chain(error), "an entry of the audit trail can't be read");
         })
         .ok()
+        .map(with_actor)
 }
 
 /// Tells whether a filter selects an entry: the index errs now and then.

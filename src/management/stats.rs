@@ -9,8 +9,8 @@ use super::fault::{About, Refused};
 use super::requests::{RequestQuery, moment};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::request_counts::{RequestCounts, STATUS_CLASSES};
-use crate::store::{CountQuery, CountSpan};
-use crate::wire::{LatencyView, StatsAnswer, StatsPart, time};
+use crate::store::{CountQuery, CountRow, CountSpan};
+use crate::wire::{CallerStats, LatencyView, StatsAnswer, StatsPart, time};
 
 /// Selects counts. An empty text selects all, or the default.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct StatsQuery {
     pub until: String,
     /// `minute`, or `hour`.
     pub by: String,
+    /// `caller`, where the counts of each caller are wanted too.
+    pub per: String,
 }
 
 /// The counts of each part of a stretch of time, from the oldest to the newest.
@@ -38,6 +40,8 @@ pub struct RequestHistory {
     pub seconds: i64,
     /// The counts of each.
     pub parts: Vec<RequestCounts>,
+    /// The counts of each caller in all of that time, where they are wanted.
+    pub callers: Option<BTreeMap<String, RequestCounts>>,
 }
 
 impl AuditReader<'_> {
@@ -47,33 +51,51 @@ impl AuditReader<'_> {
     /// A parameter is faulty, the counts are out of reach, or the store fails.
     pub async fn history(&self, query: &StatsQuery) -> Result<RequestHistory, Refused> {
         // 1. What is wanted, and may be seen.
+        let wanted = self.wanted(query)?;
+        let (span, (start, end)) = (wanted.span, wanted.seconds);
+        let length = usize::try_from((end - start) / span.seconds()).unwrap_or(0);
+        let mut parts = vec![RequestCounts::default(); length];
+        let mut callers = BTreeMap::<String, RequestCounts>::new();
+        // 2. The rows of all instances, added up.
+        if let Ok(persistence) = self.management.persistence() {
+            for CountRow { start: at, caller, counts } in
+                persistence.store().counts(&wanted).await?
+            {
+                let number = usize::try_from((at - start) / span.seconds()).ok();
+                if let Some(part) = number.and_then(|number| parts.get_mut(number)) {
+                    part.merge(&counts);
+                }
+                if wanted.by_caller {
+                    callers.entry(caller).or_default().merge(&counts);
+                }
+            }
+        }
+        let start = Timestamp::from_second(start).unwrap_or_default();
+        let callers = wanted.by_caller.then_some(callers);
+        Ok(RequestHistory { start, seconds: span.seconds(), parts, callers })
+    }
+
+    /// The counts that are wanted, and may be seen.
+    fn wanted(&self, query: &StatsQuery) -> Result<CountQuery, Refused> {
         let span = match query.by.as_str() {
             "" | "minute" => CountSpan::Minute,
             "hour" => CountSpan::Hour,
             _ => return Err(Refused::of(About::Request, "by: must be minute or hour")),
         };
+        let by_caller = match query.per.as_str() {
+            "" => false,
+            "caller" => true,
+            _ => return Err(Refused::of(About::Request, "per: must be caller")),
+        };
         let (integration, connection) = self.subject(query)?;
-        let (start, end) = self.seconds(query, span)?;
-        let length = usize::try_from((end - start) / span.seconds()).unwrap_or(0);
-        let mut parts = vec![RequestCounts::default(); length];
-        // 2. The rows of all instances, added up.
-        if let Ok(persistence) = self.management.persistence() {
-            let wanted = CountQuery {
-                span,
-                integration: integration.as_ref().map(IntegrationName::to_string),
-                connection: connection.as_ref().map(ConnectionName::to_string),
-                caller: Some(query.caller.clone()).filter(|caller| !caller.is_empty()),
-                seconds: (start, end),
-            };
-            for (at, counts) in persistence.store().counts(&wanted).await? {
-                let number = usize::try_from((at - start) / span.seconds()).ok();
-                if let Some(part) = number.and_then(|number| parts.get_mut(number)) {
-                    part.merge(&counts);
-                }
-            }
-        }
-        let start = Timestamp::from_second(start).unwrap_or_default();
-        Ok(RequestHistory { start, seconds: span.seconds(), parts })
+        Ok(CountQuery {
+            span,
+            integration: integration.as_ref().map(IntegrationName::to_string),
+            connection: connection.as_ref().map(ConnectionName::to_string),
+            caller: Some(query.caller.clone()).filter(|caller| !caller.is_empty()),
+            by_caller,
+            seconds: self.seconds(query, span)?,
+        })
     }
 
     /// The integration and the connection whose counts are wanted.
@@ -192,8 +214,19 @@ impl RequestHistory {
     pub fn answer(&self) -> StatsAnswer {
         let by = if self.seconds == CountSpan::Hour.seconds() { "hour" } else { "minute" };
         let stats = self.parts().map(|(start, counts)| part(start, counts)).collect();
-        StatsAnswer { by: by.to_owned(), stats }
+        let callers = self.callers.as_ref().map(|callers| {
+            let mut all: Vec<_> =
+                callers.iter().map(|(name, counts)| caller(name, counts)).collect();
+            all.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.caller.cmp(&b.caller)));
+            all
+        });
+        StatsAnswer { by: by.to_owned(), stats, callers }
     }
+}
+
+fn caller(name: &str, counts: &RequestCounts) -> CallerStats {
+    let StatsPart { requests, answered, refused, .. } = part(Timestamp::UNIX_EPOCH, counts);
+    CallerStats { caller: name.to_owned(), requests, answered, refused }
 }
 
 fn part(start: Timestamp, counts: &RequestCounts) -> StatsPart {
@@ -231,8 +264,8 @@ mod tests {
         part.count(403, Some("DomainNotAllowed"), None);
         part.count(502, Some("CertificateInvalid"), None);
         part.count_refresh(true);
-        let history =
-            RequestHistory { start: Timestamp::UNIX_EPOCH, seconds: 60, parts: vec![part] };
+        let (start, parts) = (Timestamp::UNIX_EPOCH, vec![part]);
+        let history = RequestHistory { start, seconds: 60, parts, callers: None };
         let totals = |decision: &str, code: &str| {
             let [decision, code] = [decision, code].map(str::to_owned);
             let query = RequestQuery { decision, code, ..RequestQuery::default() };

@@ -8,16 +8,17 @@ use jiff::Timestamp;
 
 use super::connections::ReadAccess;
 use super::fault::{Refused, Scope};
+use super::health::{failure_view, refused_sentence};
 use super::operator::Operator;
 use super::{Management, StatusFilter, StatusPage};
 use crate::error::chain;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect, FormerConnection};
-use crate::model::connection_health::{ConnectionHealth, FailureCause};
+use crate::model::connection_health::{ConnectionHealth, FailureCause, LastFailure};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
-use crate::model::remedy::FailureRemedy;
+use crate::model::remedy::{FailureRemedy, code_of};
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
 use crate::store;
@@ -56,7 +57,7 @@ pub enum State {
     CommandFailed,
     /// It can't be used any more: the rules have become stricter since it was accepted.
     Defective(Defect),
-    /// Many requests fail, most of them by a refusal with this code.
+    /// Many requests fail, most of them by a refusal of this kind ([`FailureRemedy::kind`]).
     Failing(&'static str),
     /// Its secret can't be opened for want of this master key.
     KeyMissing(KeyId),
@@ -100,7 +101,7 @@ impl State {
             Self::CommandFailed => "its secret’s command failed".to_owned(),
             Self::SwitchedOff => "switched off".to_owned(),
             Self::NewSecretRefused => "origin refuses the new secret".to_owned(),
-            Self::Failing(code) => format!("failing: {code}"),
+            Self::Failing(kind) => format!("failing: {}", code_of(kind)),
             Self::KeyMissing(id) => format!("master key {id} is missing"),
             Self::NeedsAuthorization => "needs reauthorization".to_owned(),
             Self::NeedsDomain => "no allowed domain".to_owned(),
@@ -142,9 +143,9 @@ impl State {
         // 2. How its requests end says how it is.
         match health.failure_summary().map(|summary| summary.mostly) {
             Some(FailureCause::Answered(status)) => Self::Rejected(status),
-            Some(FailureCause::Refused(code)) => Self::Failing(
-                FailureRemedy::codes().find(|known| *known == code).unwrap_or("Internal"),
-            ),
+            Some(FailureCause::Refused(kind)) => {
+                Self::Failing(FailureRemedy::known_kind(&kind).unwrap_or("Internal"))
+            }
             None if health.last_used == 0 => Self::Unused,
             None => Self::Works,
         }
@@ -173,6 +174,14 @@ impl ConnectionStatus {
 }
 
 impl ConnectionStatus {
+    /// The refusals of late that their callers must act upon, in a sentence, with the last; `None`
+    /// without any.
+    pub fn refusals(&self, now: Timestamp) -> Option<(String, LastFailure)> {
+        let number = self.health.refusals.of_late(now.as_second());
+        let last = self.health.refusals.last.as_ref().filter(|_| number > 0)?;
+        Some((refused_sentence(number.into(), &failure_view(last)), last.clone()))
+    }
+
     /// The time of its last use.
     pub fn last_used(&self) -> Option<Timestamp> {
         let last = self.health.last_used;

@@ -47,6 +47,9 @@ pub struct StatusPage {
     pub attention: Vec<ConnectionStatus>,
     /// The number of all of these; 0 where none were asked for.
     pub needing: usize,
+    /// Those whose callers were refused of late, the most refusals first, as far as they were asked
+    /// for.
+    pub refused: Vec<ConnectionStatus>,
 }
 
 named_enum! {
@@ -186,6 +189,7 @@ impl ReadAccess<'_> {
             .map(|listing| Candidate { listing, standing: OnceCell::new() })
             .collect();
         let needing = search.needing(&within, &known, now);
+        let refused = search.refused(&within, &known, now);
         let order = search.order;
         let value = |candidate: &Candidate<'_>| match order.key {
             StatusKey::Name => 0,
@@ -222,6 +226,7 @@ impl ReadAccess<'_> {
             all: within.len(),
             needing: needing.len(),
             attention: statuses(needing.into_iter().take(search.attention).collect()),
+            refused: statuses(refused),
         }
     }
 }
@@ -253,6 +258,26 @@ impl StatusFilter<'_> {
         let mut found: Vec<_> = within.iter().filter_map(failures).collect();
         found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.name().cmp(other.name())));
         found.into_iter().map(|(_, candidate)| candidate).collect()
+    }
+
+    /// Those whose callers were refused of late, the most refusals first; none where none are wanted.
+    fn refused<'c, 'l>(
+        &self,
+        within: &'c [Candidate<'l>],
+        known: &KnownHealth,
+        now: Timestamp,
+    ) -> Vec<&'c Candidate<'l>> {
+        if self.attention == 0 {
+            return Vec::new();
+        }
+        let refusals = |candidate: &'c Candidate<'l>| {
+            let (health, _) = candidate.standing(known, now);
+            let number = health.refusals.of_late(now.as_second());
+            (number > 0).then_some((Reverse(number), candidate))
+        };
+        let mut found: Vec<_> = within.iter().filter_map(refusals).collect();
+        found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.name().cmp(other.name())));
+        found.into_iter().map(|(_, candidate)| candidate).take(self.attention).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::remedy::FailureRemedy;
+use super::remedy::{FailureRemedy, FailureSubject, code_of};
 
 /// The record of how the requests of a connection have ended.
 ///
@@ -35,6 +35,22 @@ pub struct ConnectionHealth {
     pub period: i64,
     /// The requests of that period, and of the one before.
     pub windows: [HealthWindow; 2],
+    /// The refusals that say nothing of the connection: their callers must change something.
+    pub refusals: CallerRefusals,
+}
+
+/// Refusals that the caller of the request must act upon. They are counted apart, and leave the
+/// window as it is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct CallerRefusals {
+    /// The number of the period, since the Unix epoch.
+    pub period: i64,
+    /// The number of them in that period, and in the one before.
+    pub counts: [u32; 2],
+    /// The last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastFailure>,
 }
 
 /// The last failure of a connection.
@@ -64,7 +80,7 @@ pub struct HealthWindow {
 pub enum FailureCause {
     /// The origin has answered with this status.
     Answered(u16),
-    /// The request was refused with this code.
+    /// The request was refused by a refusal of this kind ([`FailureRemedy::kind`]).
     Refused(Cow<'static, str>),
 }
 
@@ -82,7 +98,8 @@ pub struct FailureSummary {
 }
 
 impl ConnectionHealth {
-    /// Notes a request that ended at this time. One that failed by its own fault does not count.
+    /// Notes a request that ended at this time. Of one that was refused, `refused` is the kind
+    /// ([`FailureRemedy::kind`]).
     pub fn note(
         &mut self,
         at: i64,
@@ -90,14 +107,26 @@ impl ConnectionHealth {
         refused: Option<&'static str>,
         request_id: impl FnOnce() -> String,
     ) {
-        let cause = match refused {
-            Some(code) if is_connections(FailureRemedy::of_refusal(code)) => {
-                Some(FailureCause::Refused(code.into()))
-            }
-            None if status > 0 => Some(FailureCause::Answered(status))
-                .filter(|_| is_connections(FailureRemedy::of_status(status))),
-            Some(_) | None => return,
+        // 1. The cause, if it says something of the connection.
+        let remedy = match refused {
+            Some(kind) => FailureRemedy::of_refusal(kind),
+            None => FailureRemedy::of_status(status),
         };
+        let cause = match (refused, remedy.map(|remedy| remedy.subject)) {
+            (Some(kind), Some(FailureSubject::Connection)) => {
+                Some(FailureCause::Refused(kind.into()))
+            }
+            (Some(kind), Some(FailureSubject::Caller)) => {
+                let cause = FailureCause::Refused(kind.into());
+                self.refusals.note(LastFailure { at, cause, request_id: request_id() });
+                return;
+            }
+            (Some(_), _) => return,
+            (None, Some(FailureSubject::Connection)) => Some(FailureCause::Answered(status)),
+            (None, _) if status == 0 => return,
+            (None, _) => None,
+        };
+        // 2. Its count.
         self.enter_period(at.div_euclid(PERIOD_SECONDS));
         // What was refused before it was sent is no use of the connection.
         if refused.is_none() || status >= 500 {
@@ -108,6 +137,7 @@ impl ConnectionHealth {
         }
         let [window, _] = &mut self.windows;
         window.requests = window.requests.saturating_add(1);
+        // 3. What follows from it.
         let Some(cause) = cause else {
             if self.worked_since == 0 {
                 self.working_since = at;
@@ -135,13 +165,14 @@ impl ConnectionHealth {
             worked_since: 0,
             working_since: 0,
             windows: Default::default(),
+            refusals: CallerRefusals { counts: [0, 0], ..self.refusals.clone() },
             ..self.clone()
         }
     }
 
-    /// The time of the last use or failure.
+    /// The time of the last use, failure or refusal.
     pub fn last_noted(&self) -> i64 {
-        self.last_used.max(self.failed_at())
+        self.last_used.max(self.failed_at()).max(self.refusals.last_at())
     }
 
     /// Adds what another instance knows.
@@ -180,6 +211,8 @@ impl ConnectionHealth {
         }
         let since = [&*self, &other].map(|health| health.failing_since);
         self.failing_since = since.into_iter().filter(|since| *since != 0).min().unwrap_or(0);
+        // 4. What callers must act upon.
+        self.refusals.merge(&other.refusals);
     }
 
     fn failed_at(&self) -> i64 {
@@ -228,6 +261,50 @@ impl ConnectionHealth {
     }
 }
 
+impl CallerRefusals {
+    /// The number of late: in the period of this time and in the one before.
+    pub fn of_late(&self, now: i64) -> u32 {
+        let mut current = self.clone();
+        current.enter_period(now.div_euclid(PERIOD_SECONDS));
+        current.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    fn note(&mut self, refusal: LastFailure) {
+        self.enter_period(refusal.at.div_euclid(PERIOD_SECONDS));
+        let [count, _] = &mut self.counts;
+        *count = count.saturating_add(1);
+        self.last = Some(refusal);
+    }
+
+    fn last_at(&self) -> i64 {
+        self.last.as_ref().map_or(0, |last| last.at)
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let mut other = other.clone();
+        let period = self.period.max(other.period);
+        self.enter_period(period);
+        other.enter_period(period);
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = count.saturating_add(more);
+        }
+        let place = |last: &Option<LastFailure>| {
+            last.as_ref().map(|last| (last.at, last.request_id.clone()))
+        };
+        if place(&other.last) > place(&self.last) {
+            self.last = other.last;
+        }
+    }
+
+    fn enter_period(&mut self, period: i64) {
+        if period > self.period {
+            let [last, _] = self.counts;
+            self.counts = [0, if period == self.period + 1 { last } else { 0 }];
+            self.period = period;
+        }
+    }
+}
+
 impl HealthWindow {
     fn failed_total(&self) -> u32 {
         self.failed.iter().map(|(_, count)| count).sum()
@@ -255,7 +332,7 @@ impl FailureCause {
     pub fn remedy(&self) -> Option<FailureRemedy> {
         match self {
             Self::Answered(status) => FailureRemedy::of_status(*status),
-            Self::Refused(code) => FailureRemedy::of_refusal(code),
+            Self::Refused(kind) => FailureRemedy::of_refusal(kind),
         }
     }
 }
@@ -264,13 +341,9 @@ impl std::fmt::Display for FailureCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Answered(status) => write!(f, "{status}"),
-            Self::Refused(code) => f.write_str(code),
+            Self::Refused(kind) => f.write_str(code_of(kind)),
         }
     }
-}
-
-fn is_connections(remedy: Option<FailureRemedy>) -> bool {
-    remedy.is_some_and(|remedy| remedy.is_connections)
 }
 
 /// The length of a period, in seconds.
@@ -326,15 +399,54 @@ mod tests {
     #[test]
     fn what_the_caller_did_wrong_says_nothing_of_the_connection() {
         let mut health = ConnectionHealth::default();
-        note(&mut health, 900, 405, Some("MethodNotAllowed"));
         note(&mut health, 900, 0, None);
+        note(&mut health, 900, 503, Some("Overloaded"));
         assert_eq!(health, ConnectionHealth::default());
+        for (code, status) in
+            [("MethodNotAllowed", 405), ("DomainNotAllowed", 403), ("RateLimited", 429)]
+        {
+            note(&mut health, 900, status, Some(code));
+        }
+        assert_eq!((health.failure_summary(), health.window_totals()), (None, (0, 0)));
+        assert_eq!((health.last_used, health.refusals.of_late(900)), (0, 3));
         note(&mut health, 900, 404, None);
         assert_eq!((health.failure_summary(), health.last_used), (None, 900));
         // What an operator must allow does, though it is no use.
         note(&mut health, 950, 403, Some("ConnectionForbidden"));
         assert_eq!((health.last_used, health.last_noted(), health.today), (900, 950, 1));
         assert!(health.failure_summary().is_some());
+    }
+
+    #[test]
+    fn refusals_that_callers_must_act_upon_are_counted_apart() {
+        let (mut one, mut two) = (ConnectionHealth::default(), ConnectionHealth::default());
+        note(&mut one, PERIOD_SECONDS, 401, None);
+        note(&mut one, 2 * PERIOD_SECONDS, 403, Some("DomainNotAllowed"));
+        note(&mut two, 3 * PERIOD_SECONDS, 429, Some("RateLimited"));
+        // 1. They leave what is known of the connection as it is.
+        assert_eq!(one.failure_summary().map(|summary| summary.failed), Some(1));
+        assert_eq!((one.last_noted(), one.period), (2 * PERIOD_SECONDS, 1));
+        // 2. Those of two instances are added up, in whatever order.
+        let mut both = one.clone();
+        both.merge(&two);
+        two.merge(&one);
+        assert_eq!(both, two);
+        let last = both.refusals.last.as_ref().unwrap();
+        assert_eq!(last.cause, FailureCause::Refused("RateLimited".into()));
+        // 3. Those that are long over are of no interest.
+        let of_late = |period| both.refusals.of_late(period * PERIOD_SECONDS);
+        assert_eq!([of_late(3), of_late(4), of_late(5)], [2, 1, 0]);
+        assert_eq!(both.afresh().refusals.of_late(3 * PERIOD_SECONDS), 0);
+    }
+
+    #[test]
+    fn a_failure_that_passes_by_itself_is_told_from_others_of_its_code() {
+        let mut health = ConnectionHealth::default();
+        note(&mut health, 900, 502, Some("TokenEndpointFailed retry"));
+        let text = serde_json::to_string(&health).unwrap();
+        let cause = serde_json::from_str::<ConnectionHealth>(&text).unwrap().failure.unwrap().cause;
+        assert_eq!(cause.to_string(), "TokenEndpointFailed");
+        assert_eq!(cause.remedy().unwrap().who.as_str(), "retry");
     }
 
     #[test]

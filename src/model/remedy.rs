@@ -1,7 +1,13 @@
 //! The ways out of a failure: who must act, and what they do, by the code of a refusal or by the
 //! status of an origin's answer.
 
+mod refusals;
+
+use FailureSubject::{Caller, Connection};
+
+use self::refusals::REFUSALS;
 use super::named_enum;
+use super::oauth::refusal::Remedy;
 
 named_enum! {
     /// Those who can end a failure.
@@ -15,7 +21,22 @@ named_enum! {
         Either = "caller_or_operator",
         /// The operator of the API.
         Api = "api",
+        /// A user with an account at the provider of tokens.
+        User = "user",
+        /// Nobody: it is tried again by itself.
+        Retry = "retry",
     }
+}
+
+/// The one of whom a failure says that something is wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FailureSubject {
+    /// The connection: the next request would fail in the same way.
+    Connection,
+    /// The caller, who has asked for what can't be had.
+    Caller,
+    /// This server.
+    Server,
 }
 
 /// A way out of a failure.
@@ -27,322 +48,100 @@ pub struct FailureRemedy {
     pub who: RemedyActor,
     /// A sentence that says what they do.
     pub advice: &'static str,
-    /// Tells whether it counts as a failure of the connection, and not as one of the single request.
-    pub is_connections: bool,
+    /// The one of whom it says that something is wrong.
+    pub subject: FailureSubject,
 }
 
 impl FailureRemedy {
-    /// The way out of a refusal with this code; `None` for a code that is not known here.
-    pub fn of_refusal(code: &str) -> Option<Self> {
-        let found = REFUSALS.iter().find(|(known, ..)| *known == code);
-        found.map(|(_, is_connections, who, reason, advice)| Self {
+    /// The way out of a refusal with this code, or of this kind ([`Self::kind`]); `None` for one
+    /// that is not known here.
+    pub fn of_refusal(kind: &str) -> Option<Self> {
+        let found = REFUSALS.iter().find(|(known, ..)| *known == kind);
+        found.map(|(_, subject, who, reason, advice)| Self {
             reason,
             who: *who,
             advice,
-            is_connections: *is_connections,
+            subject: *subject,
         })
+    }
+
+    /// The kind of a refusal with this code where this one must act: the code itself, unless the
+    /// code does not tell who must.
+    pub fn kind(code: &'static str, who: Option<RemedyActor>) -> &'static str {
+        let is_kind = |kind: &str| code_of(kind) == code && kind != code;
+        let other = REFUSALS.iter().find(|row| Some(row.2) == who && is_kind(row.0));
+        other.map_or(code, |row| row.0)
+    }
+
+    /// The kind of this name, if it is one.
+    pub fn known_kind(name: &str) -> Option<&'static str> {
+        REFUSALS.iter().map(|(kind, ..)| *kind).find(|kind| *kind == name)
     }
 
     /// The codes of refusals.
     pub fn codes() -> impl Iterator<Item = &'static str> {
-        REFUSALS.iter().map(|(code, ..)| *code)
+        REFUSALS.iter().map(|(code, ..)| *code).filter(|kind| code_of(kind) == *kind)
     }
 
     /// The way out of an answer of the origin with this status; `None` for one that is no error.
     pub fn of_status(status: u16) -> Option<Self> {
-        let (is_connections, who, reason, advice) = match status {
+        let (subject, who, reason, advice) = match status {
             401 => (
-                true,
+                Connection,
                 RemedyActor::Operator,
                 "the API refuses the key",
                 "Replace the secret, or authorize again: the API says that it is not good.",
             ),
             403 => (
-                true,
+                Connection,
                 RemedyActor::Operator,
                 "the API forbids it",
                 "Have the account's rights checked at the API, or replace the secret.",
             ),
             407 => (
-                true,
+                Connection,
                 RemedyActor::Operator,
                 "a proxy before the API wants a login",
                 "See what stands between Keyferry and the API.",
             ),
             429 => (
-                true,
+                Connection,
                 RemedyActor::Caller,
                 "the API limits the rate",
                 "Send fewer requests, or have the API's limit raised.",
             ),
             500.. => (
-                true,
+                Connection,
                 RemedyActor::Api,
                 "the API fails",
                 "Wait, or ask the operator of the API: its server answers with an error.",
             ),
             400..500 => (
-                false,
+                Caller,
                 RemedyActor::Caller,
                 "the API refuses the request",
                 "Read the API's answer, and change the request.",
             ),
             _ => return None,
         };
-        Some(Self { reason, who, advice, is_connections })
+        Some(Self { reason, who, advice, subject })
     }
 }
 
-/// The codes of refusals: each with whether it counts for the connection, who must act, the reason,
-/// and what they do.
-const REFUSALS: [(&str, bool, RemedyActor, &str, &str); 36] = [
-    (
-        "AddressProhibited",
-        true,
-        RemedyActor::Operator,
-        "the API's address is not public",
-        "Add the address to upstream.allow_networks, if it is intended.",
-    ),
-    (
-        "AmbiguousConnection",
-        false,
-        RemedyActor::Caller,
-        "several connections cover the host",
-        "Name one connection in the request.",
-    ),
-    (
-        "BodyTooLarge",
-        false,
-        RemedyActor::Either,
-        "the body is too large",
-        "Send less, or raise proxy.max_body_bytes.",
-    ),
-    (
-        "CallerUnknown",
-        false,
-        RemedyActor::Caller,
-        "the caller is not known",
-        "Send a caller token that is valid.",
-    ),
-    (
-        "CertificateInvalid",
-        true,
-        RemedyActor::Operator,
-        "the API's certificate is not valid",
-        "Add a private CA to upstream.extra_roots, or have the API's certificate renewed.",
-    ),
-    (
-        "ConflictingTags",
-        false,
-        RemedyActor::Caller,
-        "the request names two connections",
-        "Name the connection once.",
-    ),
-    (
-        "ConnectRefused",
-        true,
-        RemedyActor::Api,
-        "the API refuses conns",
-        "See that the API's server runs at that host and port.",
-    ),
-    (
-        "ConnectTimeout",
-        true,
-        RemedyActor::Api,
-        "the API can't be reached",
-        "See that the API's server runs, and that no firewall stands between.",
-    ),
-    (
-        "ConnectionForbidden",
-        true,
-        RemedyActor::Operator,
-        "the token may not use it",
-        "Create a token that may use the connection, or enable the connection.",
-    ),
-    (
-        "ConnectionNotFound",
-        true,
-        RemedyActor::Either,
-        "no connection has that name",
-        "Correct the name in the request, or create the connection.",
-    ),
-    (
-        "ConnectionRequired",
-        false,
-        RemedyActor::Either,
-        "no connection covers the host",
-        "Name a connection, or create one for the host.",
-    ),
-    (
-        "DomainNotAllowed",
-        true,
-        RemedyActor::Either,
-        "the host is not in its allowed domain",
-        "Correct the host in the request, or create a connection for that host.",
-    ),
-    (
-        "HeadTooLarge",
-        false,
-        RemedyActor::Caller,
-        "the head is too large",
-        "Send fewer or shorter fields.",
-    ),
-    (
-        "HttpsRequired",
-        false,
-        RemedyActor::Either,
-        "the URL is not https",
-        "Use an https:// URL, or set proxy.plain_http to upgrade.",
-    ),
-    ("Internal", true, RemedyActor::Operator, "Keyferry has a bug", "Report it, with this entry."),
-    (
-        "LoopDetected",
-        true,
-        RemedyActor::Operator,
-        "the API's name leads back to the proxy",
-        "Find what leads from the API's name back here.",
-    ),
-    (
-        "MalformedRequest",
-        false,
-        RemedyActor::Caller,
-        "the request can't be read",
-        "Do what the cause says.",
-    ),
-    (
-        "MethodNotAllowed",
-        false,
-        RemedyActor::Either,
-        "the method is not allowed",
-        "Use another method, or add it to proxy.allowed_methods.",
-    ),
-    (
-        "MisdirectedRequest",
-        false,
-        RemedyActor::Either,
-        "the request came by the wrong name",
-        "Use one of the proxy's names, or add the name to proxy.allowed_hosts.",
-    ),
-    (
-        "NameTimeout",
-        true,
-        RemedyActor::Operator,
-        "DNS does not answer",
-        "Check the server's DNS resolver.",
-    ),
-    (
-        "NameUnresolved",
-        true,
-        RemedyActor::Either,
-        "the API's name has no address",
-        "Correct the host in the request, or check DNS.",
-    ),
-    (
-        "Overloaded",
-        false,
-        RemedyActor::Either,
-        "the proxy has too many conns",
-        "Wait as Retry-After says, or raise proxy.max_connections.",
-    ),
-    (
-        "PortNotAllowed",
-        true,
-        RemedyActor::Operator,
-        "the port is not allowed",
-        "Add the port to proxy.allowed_ports, if it is intended.",
-    ),
-    (
-        "RateLimited",
-        true,
-        RemedyActor::Either,
-        "the token's rate is used up",
-        "Send fewer requests, or raise proxy.requests_per_minute.",
-    ),
-    (
-        "ReauthorizationNeeded",
-        true,
-        RemedyActor::Operator,
-        "the grant is dead",
-        "Authorize the connection again.",
-    ),
-    (
-        "RequestNotAllowed",
-        false,
-        RemedyActor::Either,
-        "its rules forbid the request",
-        "Ask for something else, or change the rules of the connection or token.",
-    ),
-    (
-        "ResponseMalformed",
-        true,
-        RemedyActor::Api,
-        "the API's answers can't be read",
-        "Ask the operator of the API: its answer is not valid HTTP.",
-    ),
-    (
-        "ResponseTimeout",
-        true,
-        RemedyActor::Either,
-        "the API does not answer in time",
-        "Raise upstream.response_timeout, or ask the operator of the API.",
-    ),
-    (
-        "ResponseTruncated",
-        true,
-        RemedyActor::Api,
-        "the API's answers break off",
-        "Ask the operator of the API: it ends conns before the answer is whole.",
-    ),
-    (
-        "SealBroken",
-        true,
-        RemedyActor::Operator,
-        "its secret can't be opened",
-        "Add the master key that is missing, or enter the secret again.",
-    ),
-    (
-        "ShuttingDown",
-        false,
-        RemedyActor::Caller,
-        "the proxy was stopping",
-        "Try again, as Retry-After says.",
-    ),
-    (
-        "StoreUnavailable",
-        false,
-        RemedyActor::Operator,
-        "the store does not answer",
-        "Bring the store back.",
-    ),
-    (
-        "TlsFailed",
-        true,
-        RemedyActor::Either,
-        "TLS with the API fails",
-        "Ask the operator of the API; if it wants a client certificate, give the connection one.",
-    ),
-    (
-        "TokenEndpointFailed",
-        true,
-        RemedyActor::Operator,
-        "the provider gives no tokens",
-        "Read the cause: the provider is down, or the OAuth client must be corrected.",
-    ),
-    (
-        "UpgradeFailed",
-        true,
-        RemedyActor::Api,
-        "the API refuses WebSockets",
-        "See that the URL is one of a WebSocket.",
-    ),
-    (
-        "UpstreamClosed",
-        true,
-        RemedyActor::Api,
-        "the API closes conns",
-        "Try again, or ask the operator of the API.",
-    ),
-];
+/// The code of a kind of refusal.
+pub fn code_of(kind: &str) -> &str {
+    kind.split_once(' ').map_or(kind, |(code, _)| code)
+}
+
+impl From<Remedy> for RemedyActor {
+    fn from(remedy: Remedy) -> Self {
+        match remedy {
+            Remedy::Retry => Self::Retry,
+            Remedy::Operator => Self::Operator,
+            Remedy::User => Self::User,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -353,8 +152,35 @@ mod tests {
         for status in 0..700 {
             assert_eq!(FailureRemedy::of_status(status).is_some(), status >= 400, "{status}");
         }
-        assert!(!FailureRemedy::of_status(404).unwrap().is_connections);
+        assert_eq!(FailureRemedy::of_status(404).unwrap().subject, Caller);
         assert_eq!(FailureRemedy::of_status(401).unwrap().who, RemedyActor::Operator);
+    }
+
+    #[test]
+    fn a_kind_of_refusal_is_a_code_and_the_one_who_must_act() {
+        let code = "TokenEndpointFailed";
+        for (who, kind) in [
+            (None, code),
+            (Some(RemedyActor::Operator), code),
+            (Some(RemedyActor::Retry), "TokenEndpointFailed retry"),
+        ] {
+            assert_eq!(FailureRemedy::kind(code, who), kind);
+            assert_eq!(code_of(kind), code);
+        }
+        assert_eq!(FailureRemedy::kind("RateLimited", Some(RemedyActor::Retry)), "RateLimited");
+        for (kind, _, who, ..) in REFUSALS {
+            let named = kind.split_once(' ').map(|(_, name)| name);
+            assert!(named.is_none_or(|name| name == who.as_str()), "{kind}");
+        }
+    }
+
+    /// What only a caller can end says nothing of the connection.
+    #[test]
+    fn what_the_caller_must_change_is_no_failure_of_the_connection() {
+        for (kind, subject, who, ..) in REFUSALS {
+            let is_callers = who == RemedyActor::Caller;
+            assert!(!is_callers || subject != Connection, "{kind}");
+        }
     }
 
     #[test]

@@ -252,19 +252,23 @@ impl RefreshContext {
             }
             Err(Unsuccessful { failure, .. }) => {
                 self.metrics.count_refresh(names, self.clock.now(), failure.outcome(), cause);
-                log_failure(&connection, cause, failure);
+                let in_force = self.live.load();
+                let known = in_force.registry.lookup(integration, request.name.as_str());
+                let status = known.and_then(|known| known.connection.token_status());
+                let provider = status.map_or("", |status| &status.provider_host);
+                log_failure(&connection, provider, cause, failure);
             }
         }
     }
 }
 
 /// Logs why there are no other tokens. One that was remembered was told before.
-fn log_failure(connection: &str, cause: &str, failure: TokenFailure) {
+fn log_failure(connection: &str, provider: &str, cause: &str, failure: TokenFailure) {
     let (why, who) = (failure.for_operators(), failure.remedy().as_str());
     if let TokenFailure::Withheld(_) = failure {
-        tracing::debug!(connection, cause, why, who, "tokens were not refreshed");
+        tracing::debug!(connection, provider, cause, why, who, "tokens were not refreshed");
     } else {
-        tracing::warn!(connection, cause, why, who, "tokens were not refreshed");
+        tracing::warn!(connection, provider, cause, why, who, "tokens were not refreshed");
     }
 }
 

@@ -247,8 +247,9 @@ impl Arrival {
         // 1. Whose token it is, whether or not it may be used.
         let Some(holder) = find(token.digest.as_ref(), in_force) else {
             conn.last_token().forget();
-            let refused = RefusedRequest::from(token.unknown(request)).with_request(request);
-            return Err(refused.with_named(in_force, request));
+            let refused =
+                RefusedRequest::of_unknown(token.unknown(request), token.digest, in_force);
+            return Err(refused.with_request(request).with_named(in_force, request));
         };
         // 2. The conn counts for that caller.
         let counted = conn.mark_authenticated(token.digest).map_err(|_full| caller_overloaded());

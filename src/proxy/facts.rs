@@ -109,6 +109,22 @@ impl RequestFacts {
 }
 
 impl RefusedRequest {
+    /// The refusal of a token that is not known. Of one that was revoked the entry names the caller,
+    /// who is told what anybody is.
+    pub(super) fn of_unknown(
+        refusal: Refusal,
+        digest: Option<TokenDigest>,
+        in_force: &InForce,
+    ) -> Self {
+        let former = digest.and_then(|digest| in_force.registry.former_holder(&digest));
+        match former {
+            Some(former) => Self::from(refusal.because("the caller's token was revoked"))
+                .of_unsuited()
+                .with_caller(&former.caller),
+            None => refusal.into(),
+        }
+    }
+
     /// Adds the caller.
     pub(super) fn with_caller(mut self, caller: &Caller) -> Self {
         *self.facts = std::mem::take(&mut *self.facts).with_caller(caller);

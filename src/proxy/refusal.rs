@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
+use crate::model::remedy::RemedyActor;
 use crate::upstream::{self, ResponsePhase};
 
 pub use self::code::{Code, Rule};
@@ -26,13 +27,16 @@ pub struct Refusal {
     as_origin: bool,
     /// The whole story, for the operator's log only.
     cause: Option<Box<str>>,
+    /// The one who must act, where the code does not tell.
+    who: Option<RemedyActor>,
 }
 
 impl Refusal {
     /// A refusal with a sentence of its own.
     pub fn new(code: Code, title: impl Into<Cow<'static, str>>) -> Self {
         let title = title.into();
-        Self { code, title, extra: Vec::new(), closes: false, as_origin: false, cause: None }
+        let (extra, closes, as_origin) = (Vec::new(), false, false);
+        Self { code, title, extra, closes, as_origin, cause: None, who: None }
     }
 
     /// Adds a field to the answer.
@@ -67,6 +71,18 @@ impl Refusal {
     pub fn because(mut self, cause: impl Into<Box<str>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// Names the one who must act, where the code does not tell.
+    #[must_use]
+    pub fn for_actor(mut self, who: RemedyActor) -> Self {
+        self.who = Some(who);
+        self
+    }
+
+    /// The one who must act, where the code does not tell.
+    pub fn who(&self) -> Option<RemedyActor> {
+        self.who
     }
 
     /// The code.

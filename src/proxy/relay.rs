@@ -72,6 +72,7 @@ pub(super) fn refuse(
     let RefusedRequest { refusal, facts } = refused.into();
     facts.write_to(&mut entry);
     note_refusal(&mut entry, refusal.code());
+    entry.who = refusal.who();
     entry.set_cause(refusal.cause().unwrap_or_else(|| refusal.title()));
     // Where the caller reads refusals in another form, the entry has the usual status all the same.
     entry.status = refusal.status().as_u16();

@@ -323,10 +323,13 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
             ),
         ),
         failure => {
+            let provider = connection.token_status().map_or("", |status| &status.provider_host);
+            let because = match provider {
+                "" => failure.for_operators(),
+                host => format!("{host}: {}", failure.for_operators()),
+            };
             let who = match failure.remedy() {
-                Remedy::User => {
-                    return reauthorization_needed(connection).because(failure.for_operators());
-                }
+                Remedy::User => return reauthorization_needed(connection).because(because),
                 Remedy::Operator => "refuses to give another: the operator must act",
                 Remedy::Retry => "gave no other; try again",
             };
@@ -338,7 +341,9 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
                     "The access token of the connection {name} has expired, and its provider {who}."
                 )
             };
-            Refusal::new(Code::TokenEndpointFailed, title).because(failure.for_operators())
+            Refusal::new(Code::TokenEndpointFailed, title)
+                .for_actor(failure.remedy().into())
+                .because(because)
         }
     }
 }

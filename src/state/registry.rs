@@ -2,6 +2,7 @@
 
 mod holder;
 mod registered;
+mod revoked;
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use crate::model::token::TokenDigest;
 use crate::rate_limit::RateLimiter;
 
 pub use self::holder::Holder;
-pub use self::registered::{ConnectionSource, RegisteredConnection};
+pub use self::registered::{ConnectionSource, DuplicateNames, RegisteredConnection};
+use self::revoked::RevokedHolders;
 
 /// A set of connections and callers at one moment.
 ///
@@ -34,16 +36,10 @@ pub struct Registry {
     callers: Map<TokenDigest, Arc<Holder>>,
     /// The digests of the tokens that are kept in the store.
     stored_tokens: Map<Uuid, TokenDigest>,
+    /// The callers of tokens that were revoked since the start, so that entries can name them.
+    revoked: RevokedHolders,
     per_minute: Option<u32>,
 }
-
-/// Names that both the configuration and the store have.
-#[derive(Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "these connections are declared and also in the store; delete or rename one of each: {}",
-    .0.join(", ")
-)]
-pub struct DuplicateNames(Vec<String>);
 
 #[derive(Clone, Debug, Default)]
 struct IntegrationIndex {
@@ -149,6 +145,7 @@ impl Registry {
         if self.callers.get(&digest).is_none_or(|known| known.id().is_some()) {
             let holder = Holder::new(caller, Some(id), self.limit(&digest, self.per_minute));
             self.stored_tokens.insert(id, digest);
+            self.revoked.remove(&digest);
             self.callers.insert(digest, Arc::new(holder));
         }
     }
@@ -157,8 +154,10 @@ impl Registry {
     pub fn remove_token(&mut self, id: Uuid) {
         let Some(digest) = self.stored_tokens.remove(&id) else { return };
         // A declared one with the same token is somebody else's.
-        if self.callers.get(&digest).is_some_and(|holder| holder.id() == Some(id)) {
-            self.callers.remove(&digest);
+        if self.callers.get(&digest).is_some_and(|holder| holder.id() == Some(id))
+            && let Some(holder) = self.callers.remove(&digest)
+        {
+            self.revoked.insert(digest, holder);
         }
     }
 
@@ -183,7 +182,10 @@ impl Registry {
             }
         }
         next.retire_missing(self, ConnectionSource::Stored);
-        // 3. So do the callers, with what they have left of their limits.
+        // 3. Who is not among the stored callers any more was revoked.
+        next.revoked = self.revoked.clone();
+        next.revoked.add_missing(&self.callers, &next.callers);
+        // 4. The callers go on, with what they have left of their limits.
         let kept: Vec<_> =
             next.callers.iter().map(|(digest, holder)| (*digest, Arc::clone(holder))).collect();
         for (digest, holder) in kept {
@@ -198,6 +200,11 @@ impl Registry {
     /// The holder of the token with this digest.
     pub fn holder(&self, digest: &TokenDigest) -> Option<&Arc<Holder>> {
         self.callers.get(digest)
+    }
+
+    /// The holder of the token with this digest, which was revoked since the start.
+    pub fn former_holder(&self, digest: &TokenDigest) -> Option<&Arc<Holder>> {
+        self.revoked.get(digest)
     }
 
     /// The holder of the token that has this id in the store.

@@ -58,8 +58,21 @@ pub struct CountQuery {
     pub connection: Option<String>,
     /// The caller; `None` for all.
     pub caller: Option<String>,
+    /// Tells whether the counts of callers are wanted apart.
+    pub by_caller: bool,
     /// The start of the first, and the end of the last, in seconds since the Unix epoch.
     pub seconds: (i64, i64),
+}
+
+/// Counts of an instance.
+#[derive(Clone, Debug)]
+pub struct CountRow {
+    /// The start, in seconds since the Unix epoch.
+    pub start: i64,
+    /// The caller; empty where it is not known, or not told apart.
+    pub caller: String,
+    /// The counts.
+    pub counts: RequestCounts,
 }
 
 /// The health of a connection, as an instance knows it.
@@ -149,13 +162,14 @@ impl Store {
         self.end_trail(Box::pin(written).await).await
     }
 
-    /// Reads counts, each with its start; there may be several with the same.
-    pub async fn counts(&self, query: &CountQuery) -> Result<Vec<(i64, RequestCounts)>, Error> {
+    /// Reads counts; there may be several of the same time and caller.
+    pub async fn counts(&self, query: &CountQuery) -> Result<Vec<CountRow>, Error> {
         // 1. The rows are of a connection, of a caller, or of an integration.
-        let subject = match (&query.connection, &query.caller) {
+        let is_by_caller = query.by_caller || query.caller.is_some();
+        let subject = match (&query.connection, is_by_caller) {
             (Some(_), _) => CountSubject::Connection,
-            (None, Some(_)) => CountSubject::Caller,
-            (None, None) => CountSubject::Integration,
+            (None, true) => CountSubject::Caller,
+            (None, false) => CountSubject::Integration,
         };
         let values = [
             query.span.seconds().into(),
@@ -166,16 +180,18 @@ impl Store {
             query.seconds.0.into(),
             query.seconds.1.into(),
         ];
+        let sql = if query.integration.is_some() { READ_COUNTS } else { READ_ALL_COUNTS };
         // 2. Their counts.
         let read = async {
             let mut work = self.read_trail().await?;
-            let rows = work.rows(READ_COUNTS, values).await?;
+            let rows = work.rows(sql, values).await?;
             work.roll_back().await?;
             let counts = rows.iter().map(|row| {
                 let columns = row.of("request_counts");
                 let counts = RequestCounts::of_text(&columns.text("counts")?);
                 let counts = counts.ok_or_else(|| columns.inconsistent("counts"))?;
-                Ok((columns.number("start")?, counts))
+                let (start, caller) = (columns.number("start")?, columns.text("caller")?);
+                Ok(CountRow { start, caller, counts })
             });
             counts.collect()
         };
@@ -282,9 +298,15 @@ const HEALTH_IN_POSTGRES: &str = store_health!("json_array_elements(CAST($1 AS j
 const FORGET_HEALTH: &str = "DELETE FROM connection_health \
     WHERE integration = $1 AND connection = $2 AND last_used <= $3";
 
-const READ_COUNTS: &str = "SELECT start, counts FROM request_counts \
-    WHERE span = $1 AND subject = $2 AND ($3 IS NULL OR integration = $3) AND connection = $4 \
-    AND ($5 IS NULL OR caller = $5) AND start >= $6 AND start < $7";
+const READ_COUNTS: &str = "SELECT start, caller, counts FROM request_counts \
+    WHERE span = $1 AND subject = $2 AND integration = $3 AND connection = $4 \
+    AND start >= $6 AND start < $7 AND ($5 IS NULL OR caller = $5)";
+
+/// Those of all integrations, found by the primary key: by the start, SQLite would read the rows of
+/// every subject.
+const READ_ALL_COUNTS: &str = "SELECT start, caller, counts FROM request_counts \
+    WHERE span = $1 AND subject = $2 AND $3 IS NULL AND connection = $4 \
+    AND +start >= $6 AND +start < $7 AND ($5 IS NULL OR caller = $5)";
 
 const READ_HEALTH: &str = "SELECT integration, connection, health FROM connection_health \
     WHERE ($1 IS NULL OR integration = $1) AND ($2 IS NULL OR connection = $2) \

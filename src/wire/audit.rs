@@ -77,6 +77,12 @@ pub struct AuditEntry {
     #[serde(default)]
     #[schema(required = true, example = "")]
     pub cause: String,
+    /// The one who must act: `caller`, `operator`, `caller_or_operator`; `api`, which is the operator
+    /// of the API; `user`, who has an account at the provider of tokens; or `retry`, where it is
+    /// tried again by itself. Empty when nobody must.
+    #[serde(default)]
+    #[schema(required = true, example = "")]
+    pub who: String,
     /// The id of its trace; absent where traces are not sent to a collector.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(required = false, example = "0af7651916cd43dd8448eb211c80319c")]
@@ -93,10 +99,6 @@ pub struct RequestView {
     /// The fault in a few words; empty when nothing did.
     #[schema(example = "the API refuses the key")]
     pub reason: String,
-    /// The one who must act: `caller`, `operator`, `caller_or_operator` or `api`, which is the operator of
-    /// the API; empty when nobody must.
-    #[schema(example = "operator")]
-    pub who: String,
     /// The way to act; empty when nobody must.
     #[schema(
         example = "Replace the secret, or authorize again: the API says that it is not good."

@@ -15,6 +15,28 @@ pub struct StatsAnswer {
     pub by: String,
     /// The parts, without a gap.
     pub stats: Vec<StatsPart>,
+    /// The counts of each caller in all of that time, the most requests first; only where they were
+    /// asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub callers: Option<Vec<CallerStats>>,
+}
+
+/// The counts of a caller.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct CallerStats {
+    /// The name of its token; empty for requests whose caller is not known, or not told apart.
+    #[schema(example = "ci")]
+    pub caller: String,
+    /// The number of requests, sent or refused.
+    #[schema(example = 12)]
+    pub requests: u64,
+    /// Those that were sent, by the class of the answer's status.
+    #[schema(example = json!({"2xx": 9, "4xx": 1}))]
+    pub answered: BTreeMap<String, u64>,
+    /// Those that were refused, or failed, by code.
+    #[schema(example = json!({"CertificateInvalid": 2}))]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// The counts of a minute or an hour.
@@ -86,8 +108,7 @@ pub struct HealthView {
         example = "failing since 2026-11-30 14:02 UTC: 37 % of 120 requests, mostly 401: the API refuses the key"
     )]
     pub summary: String,
-    /// The one who must act: `caller`, `operator`, `caller_or_operator` or `api`, which is the operator of
-    /// the API; empty when nobody must.
+    /// The one who must act, as in the entries of requests; empty when nobody must.
     #[schema(example = "operator")]
     pub who: String,
     /// The way to act; empty when nobody must.
@@ -114,6 +135,15 @@ pub struct HealthView {
     /// Its last failure; null without one.
     #[schema(nullable = true)]
     pub last_failure: Option<FailureView>,
+    /// The number of refusals of late that their callers must act upon, and that say nothing of the
+    /// connection: in this quarter of an hour and in the one before.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub refusals: u64,
+    /// The last of these; null without one.
+    #[serde(default)]
+    #[schema(nullable = true)]
+    pub last_refusal: Option<FailureView>,
 }
 
 /// A failure of a connection.

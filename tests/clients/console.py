@@ -25,14 +25,15 @@ CAUSES = {
     "rejected": ("401: the API refuses the key", "the operator"),
     "miscertified": ("CertificateInvalid: the API's certificate is not valid", "the operator"),
     "hidden": ("AddressProhibited: the API's address is not public", "the operator"),
-    "astray": (
-        "DomainNotAllowed: the host is not in its allowed domain", "the caller or the operator",
-    ),
     "ungranted": ("ConnectionForbidden: the token may not use it", "the operator"),
-    "down": ("TokenEndpointFailed: the provider gives no tokens", "the operator"),
-    "dead": ("needs reauthorization", "the operator"),
+    "down": ("TokenEndpointFailed: the provider does not answer", "nobody"),
+    "dead": ("needs reauthorization", "a user with an account at the provider"),
     "limited": ("429: the API limits the rate", "the caller"),
-    "hurried": ("RateLimited: the token's rate is used up", "the caller or the operator"),
+}
+# Connections whose callers ask for what is not allowed: of each, the words that name the cause.
+REFUSED = {
+    "astray": "DomainNotAllowed: the host is not in its allowed domain",
+    "hurried": "RateLimited: the token's rate is used up",
 }
 
 HERE = Path(__file__).resolve().parent
@@ -119,7 +120,7 @@ class Console(unittest.TestCase):
             "url": stage.url, "proxy": stage.proxy, "token": token, "runner": stage.token,
             "issuer": stage.issuer, "password": stage.passwords["my_oauth_client_name"],
             "machine": stage.passwords["machine"], "ailing": AILING, "rate": RATE,
-            "causes": CAUSES,
+            "causes": CAUSES, "refused": REFUSED,
             "chromium": CHROMIUM, "rules": ",".join(rules), "shots": str(SHOTS),
             "axe": str(HERE / "node_modules/axe-core/axe.min.js"),
         }
@@ -144,6 +145,12 @@ class Console(unittest.TestCase):
                 self.assertTrue(health.endswith(cause), shown)
                 self.assertEqual(who, actor, shown)
                 self.assertTrue(line(shown, "what to do") and line(shown, "last failure"), shown)
+        for name, cause in REFUSED.items():
+            with self.subTest(name):
+                shown = self.stage.run("keyferry", "connection", "show", name, *where)
+                self.assertTrue(line(shown, "refused").endswith(cause), shown)
+                self.assertTrue(line(shown, "last refusal"), shown)
+                self.assertFalse(line(shown, "who must act"), shown)
         command = [self.stage.build / "keyferry", "connection", "list", *where]
         listed = subprocess.run(
             command, check=True, cwd=self.stage.directory, capture_output=True, text=True, timeout=60,
@@ -153,7 +160,8 @@ class Console(unittest.TestCase):
             state = cause if name == "dead" else "failing"
             self.assertIn(f"  {state}  ", f"{rows[name]}  ")
             [noted] = [said for said in listed.stderr.splitlines() if f" {name}: " in said]
-            self.assertIn(f"{cause}; {actor} must act: ", noted)
+            verb = "need" if actor == "nobody" else "must"
+            self.assertIn(f"{cause}; {actor} {verb} act: ", noted)
 
 
 def line(record, name):

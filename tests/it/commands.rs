@@ -385,6 +385,16 @@ async fn requests_are_listed_and_the_last_failed_one_is_shown() {
     assert_eq!(own.out.lines().count(), 2, "{own:?}");
     assert!(own.out.contains("  GET https://kept.example.test/v1  acme.kept  "), "{own:?}");
     assert!(own.out.lines().next().unwrap().ends_with("  REASON"), "{own:?}");
+    // Each as comma-separated values; and counted by caller.
+    let csv = run(&server, "requests --csv");
+    assert!(
+        csv.out.starts_with("time,request_id,caller,") && csv.out.lines().count() == 2,
+        "{csv:?}"
+    );
+    let counted = run(&server, "requests callers");
+    assert!(counted.out.starts_with("CALLER ") && counted.code == 0, "{counted:?}");
+    let wrong = run(&server, "requests --status 5xx callers");
+    assert!(wrong.code == 2 && wrong.err.contains("callers are counted by"), "{wrong:?}");
     // 2. The last that failed, and one that is not known.
     let last = run(&server, "requests --connection kept show --last");
     assert!(last.out.contains("who must act  ") && last.out.contains("acme.kept"), "{last:?}");
@@ -394,6 +404,11 @@ async fn requests_are_listed_and_the_last_failed_one_is_shown() {
     let needing = run(&server, "connection list --attention");
     let lines: Vec<_> = needing.out.lines().collect();
     assert!(lines.len() == 2 && lines[1].starts_with("kept  failing since "), "{needing:?}");
+    let everywhere = run(&server, "connection list --attention --integration *");
+    let lines: Vec<_> = everywhere.out.lines().collect();
+    assert!(lines[1].starts_with("acme.kept  failing since "), "{everywhere:?}");
+    let other = run(&server, "connection list --integration *");
+    assert!(other.code == 2 && other.err.contains("which integration?"), "{other:?}");
     server.delete_bearer("kept").await;
     let nobody = run(&server, "connection list --attention");
     assert!(nobody.out.is_empty() && nobody.err.contains("nobody must act"), "{nobody:?}");

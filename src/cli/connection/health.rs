@@ -4,48 +4,66 @@ use std::collections::HashMap;
 
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError, printable};
-use crate::cli::server::{ApiAnswer, ApiPath};
+use crate::cli::server::{ApiAnswer, ApiClient, ApiPath};
 use crate::cli::table::TextTable;
-use crate::management::ATTENTION;
-use crate::wire::{HealthPage, HealthView};
+use crate::management::{ATTENTION, refused_sentence};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::wire::{FailureView, HealthPage, HealthView};
 
 /// The health of those connections in which somebody must act, by name.
 #[derive(Default)]
 pub(super) struct NeedingConnections(HashMap<String, HealthView>);
 
 impl IntegrationClient<'_> {
-    /// The connections in which somebody must act: of the integration, or the one of this name.
-    pub(super) fn needing(&self, name: Option<&str>) -> Result<NeedingConnections, CliError> {
-        let page: HealthPage = self.attention(name)?.read()?;
+    /// The connections of the integration in which somebody must act.
+    pub(super) fn needing(&self) -> Result<NeedingConnections, CliError> {
+        let page: HealthPage = attention(&self.api, Some(&self.integration))?.read()?;
         let by_name = page.connections.into_iter().map(|health| (health.name.clone(), health));
         Ok(NeedingConnections(by_name.collect()))
     }
 
-    fn attention(&self, name: Option<&str>) -> Result<ApiAnswer, CliError> {
+    /// The health of the connection of this name.
+    pub(super) fn health_of(&self, name: &ConnectionName) -> Result<Option<HealthView>, CliError> {
         let path = ApiPath::keyferry(&["health"])
             .with("integration", self.integration.as_str())
-            .with("state", ATTENTION);
-        let path = name.iter().fold(path, |path, name| path.with("connection", name));
-        self.api.pages(&path)
+            .with("connection", name.as_str());
+        let page: HealthPage = self.api.pages(&path)?.read()?;
+        Ok(page.connections.into_iter().next())
     }
 }
 
-/// Lists the connections in which somebody must act.
-pub(super) fn list(client: &IntegrationClient<'_>) -> Result<(), CliError> {
-    let answer = client.attention(None)?;
-    client.emit(answer.text()?, || {
+/// The connections in which somebody must act: of the integration, or of all.
+fn attention(
+    api: &ApiClient<'_>,
+    integration: Option<&IntegrationName>,
+) -> Result<ApiAnswer, CliError> {
+    let path = ApiPath::keyferry(&["health"]).with("state", ATTENTION);
+    let path = integration.iter().fold(path, |path, of| path.with("integration", of.as_str()));
+    api.pages(&path)
+}
+
+/// Lists the connections in which somebody must act, of the integration or of all.
+pub(super) fn list(
+    api: &ApiClient<'_>,
+    integration: Option<&IntegrationName>,
+) -> Result<(), CliError> {
+    let answer = attention(api, integration)?;
+    api.context.emit(answer.text()?, || {
         let head = ["NAME", "HEALTH", "WHO MUST ACT", "WHAT TO DO", "LAST FAILURE"];
         let mut table = TextTable::new(&head);
         for health in answer.read::<HealthPage>()?.connections {
             let last = health.last_failure.map_or_else(String::new, |it| it.request_id);
             let who = actor(&health.who).to_owned();
-            table.add([health.name, health.summary, who, health.advice, last]);
+            let name = match integration {
+                Some(_) => health.name,
+                None => format!("{}.{}", health.integration, health.name),
+            };
+            table.add([name, health.summary, who, health.advice, last]);
         }
         if table.is_empty() {
-            output::note(&format!(
-                "nobody must act in a connection of the integration {}",
-                client.integration
-            ));
+            let of = integration
+                .map_or_else(|| "any integration".to_owned(), |of| format!("the integration {of}"));
+            output::note(&format!("nobody must act in a connection of {of}"));
         }
         Ok(table.text())
     })
@@ -83,9 +101,7 @@ pub(super) fn word(health: &HealthView) -> String {
 /// The lines of a record about such a connection.
 pub(super) fn rows(health: Option<&HealthView>) -> [(&'static str, String); 4] {
     let Some(health) = health else { return Default::default() };
-    let last = health.last_failure.as_ref().map(|failure| {
-        format!("{} at {}, request {}", failure.cause, failure.at, failure.request_id)
-    });
+    let last = health.last_failure.as_ref().map(place);
     [
         ("health", health.summary.clone()),
         ("who must act", actor(&health.who).to_owned()),
@@ -94,21 +110,42 @@ pub(super) fn rows(health: Option<&HealthView>) -> [(&'static str, String); 4] {
     ]
 }
 
+/// Tells whether somebody must act in the connection.
+pub(super) fn needs_somebody(health: &HealthView) -> bool {
+    !matches!(health.state.as_str(), "works" | "unused" | "off")
+}
+
+/// The lines of a record about what was refused to the callers of a connection.
+pub(super) fn refusals(health: Option<&HealthView>) -> [(&'static str, String); 2] {
+    let refused = health.filter(|health| health.refusals > 0);
+    let last = refused.and_then(|health| Some((health.refusals, health.last_refusal.as_ref()?)));
+    let Some((number, last)) = last else { return Default::default() };
+    [("refused", refused_sentence(number, last)), ("last refusal", place(last))]
+}
+
+/// A failure with the request that failed.
+fn place(failure: &FailureView) -> String {
+    format!("{} at {}, request {}", failure.cause, failure.at, failure.request_id)
+}
+
 fn sentence(health: &HealthView) -> String {
     let HealthView { name, summary, who, advice, .. } = health;
     match actor(who) {
         "" => format!("{name}: {summary}"),
+        "nobody" => format!("{name}: {summary}; nobody need act: {advice}"),
         actor => format!("{name}: {summary}; {actor} must act: {advice}"),
     }
 }
 
 /// The one who must act, as people call them.
-fn actor(who: &str) -> &str {
+pub(in crate::cli) fn actor(who: &str) -> &str {
     match who {
         "caller" => "the caller",
         "operator" => "the operator",
         "caller_or_operator" => "the caller or the operator",
         "api" => "the operator of the API",
+        "user" => "a user with an account at the provider",
+        "retry" => "nobody",
         unknown => unknown,
     }
 }

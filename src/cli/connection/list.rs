@@ -18,9 +18,10 @@ type Row = ([String; 6], Option<String>);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only the connections in which somebody must act: why, who, and what they do
+    /// Only the connections in which somebody must act: why, who, and what they do; with
+    /// --integration '*' of all integrations
     #[arg(long)]
-    attention: bool,
+    pub(super) attention: bool,
 }
 
 pub(super) fn run(
@@ -28,7 +29,7 @@ pub(super) fn run(
     mut client: IntegrationClient<'_>,
 ) -> Result<(), CliError> {
     if arguments.attention {
-        return health::list(&client);
+        return health::list(&client.api, Some(&client.integration));
     }
     // 1. Both lists of the API, of which the second has those by OAuth.
     let typed: TypedConnectionPage = client.api.pages(&client.typed())?.read()?;
@@ -42,7 +43,7 @@ pub(super) fn run(
     let mut defects = Vec::new();
     let mut needing = NeedingConnections::default();
     client.emit(&json, || {
-        needing = client.needing(None)?;
+        needing = client.needing()?;
         let head = ["NAME", "TYPE", "ALLOWED DOMAIN", "STATE", "UPDATED AT", "DECLARED"];
         let mut table = TextTable::new(&head);
         let mut all = rows(answer.read()?, &needing);

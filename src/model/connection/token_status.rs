@@ -39,6 +39,9 @@ pub struct TokenStatus {
     pub grant_life: Option<GrantLife>,
     /// The fingerprint of the token endpoint's origin, by which refreshes are bounded.
     pub provider: u64,
+    /// The host of the token endpoint, with its port where that is not the usual one; empty where it
+    /// is not known.
+    pub provider_host: Box<str>,
     /// Tells whether there is a refresh token beside the access token, which a user has granted.
     has_refresh_token: bool,
     set: TokenSetKind,
@@ -68,6 +71,7 @@ impl TokenStatus {
             refresh_on_status: grant.refresh_on_status.clone(),
             grant_life: grant.life(tokens),
             provider: FixedState::default().hash_one(&tokens.issuer),
+            provider_host: tokens.issuer.trim_start_matches("https://").into(),
             has_refresh_token: grant.grant_type.has_user()
                 && tokens.refresh_token.is_some()
                 && !tokens.is_access_token_exchanged(),
@@ -89,6 +93,7 @@ impl TokenStatus {
             refresh_on_status: RefreshStatuses::none(),
             grant_life: None,
             provider: 0,
+            provider_host: Box::default(),
             has_refresh_token: false,
             set: session.map_or(TokenSetKind::NoSession, |_| TokenSetKind::Session),
             used: AtomicBool::new(false),

@@ -29,6 +29,14 @@ pub enum ConnectionSource {
     Stored,
 }
 
+/// Names that both the configuration and the store have.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "these connections are declared and also in the store; delete or rename one of each: {}",
+    .0.join(", ")
+)]
+pub struct DuplicateNames(pub(super) Vec<String>);
+
 impl RegisteredConnection {
     /// Gives a connection its counters; its use goes on where that of `before` is.
     pub(super) fn new(

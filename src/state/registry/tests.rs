@@ -109,6 +109,16 @@ fn callers_come_and_go_with_their_tokens() {
     assert_eq!((name(&reloaded, declared), reloaded.callers()), (None, 1));
     reloaded.remove_token(id);
     assert_eq!((name(&reloaded, stored), reloaded.callers()), (None, 0));
+    // Its name is known still, also where the store was read again meanwhile.
+    let former = |registry: &Registry| {
+        registry.former_holder(&stored).map(|holder| holder.caller.name.to_string())
+    };
+    assert_eq!(former(&reloaded).as_deref(), Some("runner"));
+    let (read_again, _) = registry.with_stored(&Registry::default());
+    assert_eq!(former(&read_again).as_deref(), Some("runner"));
+    assert_eq!(former(&registry), None);
+    reloaded.insert_token(stored, id, caller("runner"));
+    assert_eq!(former(&reloaded), None);
 }
 
 #[test]

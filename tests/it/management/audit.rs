@@ -83,7 +83,7 @@ async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
     assert_eq!(
         members.join(" "),
         "caller cause code connection decision form instance integration method origin path \
-         request_bytes request_id response_bytes rule status time total_ms upstream_ms"
+         request_bytes request_id response_bytes rule status time total_ms upstream_ms who"
     );
     assert_eq!(entries[1]["connection"], "api");
     assert_eq!(entries[0]["code"], "ConnectionRequired");

@@ -251,7 +251,13 @@ async fn requests_are_counted_and_a_failing_connection_says_why() {
     ] {
         assert_eq!(sums(&admin, filter).await, expected, "{filter}");
     }
+    let callers = get(&admin, "/stats?integration=acme&per=caller").await["callers"].clone();
+    assert_eq!((&callers[0]["caller"], &callers[0]["requests"]), (&json!("runner"), &json!(8)));
+    assert_eq!(callers[0]["answered"]["2xx"], 3, "{callers}");
+    let of_crm = get(&admin, "/stats?integration=acme&connection=crm&per=caller").await;
+    assert_eq!(of_crm["callers"].as_array().unwrap().len(), 1, "{of_crm}");
     let answer = get(&admin, "/stats?integration=acme").await;
+    assert_eq!(answer.get("callers"), None);
     let parts = answer["stats"].as_array().unwrap();
     assert_eq!((&answer["by"], parts.len()), (&json!("minute"), 60));
     assert!(parts.iter().any(|part| part["latency_ms"]["p99"].as_f64() > Some(0.0)));
@@ -260,10 +266,11 @@ async fn requests_are_counted_and_a_failing_connection_says_why() {
     let names: Vec<_> = health["connections"].as_array().unwrap().iter().collect();
     let [api, crm] = names[..] else { panic!("{health}") };
     assert_eq!((&api["name"], &crm["name"]), (&json!("api"), &json!("crm")));
-    assert_eq!((&api["requests"], &api["failed"]), (&json!(5), &json!(2)));
+    assert_eq!((&api["requests"], &api["failed"]), (&json!(4), &json!(1)));
+    assert_eq!(api["refusals"], 1);
     let summary = api["summary"].as_str().unwrap();
     assert!(
-        summary.starts_with("failing since ") && summary.contains("40 % of 5 requests, mostly")
+        summary.starts_with("failing since ") && summary.contains("25 % of 4 requests, mostly")
     );
     assert_eq!(crm["who"], "operator");
     assert!(
@@ -370,4 +377,58 @@ async fn again(mut server: Running) -> Running {
 
 async fn health(admin: &Operator) -> Value {
     get(admin, "/health?integration=acme&connection=api").await["connections"][0].clone()
+}
+
+#[tokio::test]
+async fn what_callers_must_change_makes_no_connection_fail_and_is_told_apart() {
+    let origin = origin().await;
+    let world = world(&origin).run().await;
+    let admin = world.admin();
+    // 1. One request works; others are for a host that is not allowed.
+    world.send(&ask("GET https://api.example.test/v1").field("X-Zis-Connection", "api")).await;
+    let astray = ask("GET https://elsewhere.example.org/v1").field("X-Zis-Connection", "api");
+    for _ in 0..3 {
+        assert_eq!(world.send(&astray).await.status, 403);
+    }
+    let told =
+        async { while get(&admin, "/health?state=refused").await["connections"] == json!([]) {} };
+    soon(told).await;
+    let counted = async {
+        while get(&admin, "/health?connection=api").await["connections"][0]["refusals"] != 3 {}
+    };
+    soon(counted).await;
+    // 2. The connection works, and the refusals have their last.
+    let health = get(&admin, "/health?connection=api").await["connections"][0].clone();
+    assert_eq!((&health["state"], &health["who"]), (&json!("works"), &json!("")));
+    assert_eq!((&health["requests"], &health["failed"]), (&json!(1), &json!(0)));
+    assert_eq!(health["last_failure"], Value::Null);
+    let last = &health["last_refusal"];
+    assert_eq!(last["cause"], "DomainNotAllowed", "{health}");
+    let path = format!("/requests/{}", last["request_id"].as_str().unwrap());
+    let whole = format!("{V1}{path}");
+    soon(async { while admin.get(&whole).await.status != 200 {} }).await;
+    assert_eq!(get(&admin, &path).await["request"]["who"], "caller_or_operator");
+}
+
+#[tokio::test]
+async fn the_entries_of_a_revoked_token_name_its_caller() {
+    let origin = origin().await;
+    let world = world(&origin).run().await;
+    let admin = world.admin();
+    let (id, token) = world.keep_token("nightly", &["proxy"]).await;
+    let line = "GET https://api.example.test/v1";
+    let send = async || {
+        world.send(&stranger(line).field("Proxy-Authorization", &format!("Bearer {token}"))).await
+    };
+    assert_ne!(send().await.status, 407);
+    world.revoke(&id).await;
+    let refused = send().await;
+    assert_eq!(refused.code(), "CallerUnknown");
+    assert!(!refused.text().contains("nightly"), "{refused:?}");
+    let path = format!("/requests/{}", refused.field("x-keyferry-request-id"));
+    let whole = format!("/api/keyferry/v1{path}");
+    soon(async { while admin.get(&whole).await.status != 200 {} }).await;
+    let entry = get(&admin, &path).await["request"].clone();
+    assert_eq!((&entry["caller"], &entry["code"]), (&json!("nightly"), &json!("CallerUnknown")));
+    assert_eq!(entry["cause"], "the caller's token was revoked");
 }

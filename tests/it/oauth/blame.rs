@@ -1,23 +1,42 @@
 //! A connection whose tokens are not refreshed says who must act, wherever somebody looks: its
 //! caller, the API, the log, the figures, the console.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::authorized::{OAUTH, through, world};
 use crate::support::origin::Origin;
 use crate::support::provider::{Manner, Provider};
-use crate::support::raw::refused;
+use crate::support::raw::{Answer, refused};
+use crate::support::soon;
 use crate::support::world::Running;
 
 /// A server whose connection `acme.mine` has an expired token, and a provider that says this.
 async fn failing(provider: &Provider, status: u16, body: &str) -> (Origin, Running) {
-    let (origin, server) = world(provider, |world| world).await;
+    let (origin, server) = world(provider, |world| world.set("api.requests_per_minute", "0")).await;
     server.register(provider).await;
     provider.set_expires_in(json!(1));
     server.authorize(provider, "mine").await;
     server.has_expired("mine").await;
     provider.always(Manner::Saying(status, "application/json", body.to_owned()));
     (origin, server)
+}
+
+/// Who must act upon a request, and why, by its entry, the list of entries and the log, which agree;
+/// and by the health of its connection.
+async fn blamed(server: &Running, answer: &Answer) -> (Value, String) {
+    let id = answer.field("x-keyferry-request-id");
+    let (admin, path) = (server.admin(), format!("/api/keyferry/v1/requests/{id}"));
+    soon(async { while admin.get(&path).await.status != 200 {} }).await;
+    let request = admin.get(&path).await.json()["request"].clone();
+    let list = admin.get("/api/keyferry/v1/requests?connection=mine").await.json();
+    assert_eq!(
+        (&list["entries"][0]["request_id"], &list["entries"][0]["who"]),
+        (&json!(id), &request["who"])
+    );
+    assert_eq!(server.log.entry(|it| it["request_id"] == id).await["who"], request["who"]);
+    let health = admin.get("/api/keyferry/v1/health?connection=mine").await.json();
+    assert_eq!(health["connections"][0]["who"], request["who"], "{health}");
+    (request["who"].clone(), request["cause"].as_str().unwrap().to_owned())
 }
 
 async fn console_page(server: &Running) -> String {
@@ -36,6 +55,9 @@ async fn a_client_that_is_refused_is_the_operators_to_act_on() {
     assert_eq!(answer.refusal(), refused(502, "TokenEndpointFailed"));
     assert!(answer.text().contains("the operator must act"), "{}", answer.text());
     assert!(!answer.text().contains("BAD_CLIENT_ID") && !answer.text().contains("hunter"));
+    let (who, cause) = blamed(&server, &answer).await;
+    assert_eq!(who, "operator");
+    assert!(cause.starts_with("id.example.test: "), "{cause}");
     // 2. The API tells it of the connection, and in the list.
     let shown = server.authorized("mine").await;
     let failure = &shown["refresh_failure"];
@@ -83,6 +105,9 @@ async fn a_provider_that_fails_is_waited_for_by_nobody() {
     let answer = server.send(&through("mine")).await;
     assert_eq!(answer.refusal(), refused(502, "TokenEndpointFailed"));
     assert!(answer.text().contains("try again"), "{}", answer.text());
+    let (who, cause) = blamed(&server, &answer).await;
+    assert_eq!(who, "retry");
+    assert!(cause.starts_with("id.example.test: ") && cause.ends_with("503"), "{cause}");
     let shown = server.authorized("mine").await;
     assert_eq!(shown["refresh_failure"]["who_must_act"], "retry", "{shown}");
     assert!(console_page(&server).await.contains("nobody need act"));
@@ -95,6 +120,7 @@ async fn a_grant_that_is_dead_is_a_users_to_act_on() {
     let (_origin, server) = failing(&provider, 400, body).await;
     let answer = server.send(&through("mine")).await;
     assert_eq!(answer.refusal(), refused(502, "ReauthorizationNeeded"));
+    assert_eq!(blamed(&server, &answer).await.0, "user");
     let shown = server.authorized("mine").await;
     let failure = &shown["refresh_failure"];
     assert_eq!(
