@@ -9,7 +9,7 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples test-aws deny check images demo run soak bench instructions fuzz clean
+.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples test-aws deny check images demo run soak bench instructions pages fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,10 @@ instructions: $(VENV)/.installed ## what a request costs in instructions, on six
 	cargo build --release --bin keyferry
 	cargo build --bin origin
 	$(VENV)/bin/python -u tests/clients/instructions.py $(TARGET)/release $(TARGET)/debug $(KEEP)
+
+pages: ## the time of every page and answer with 10,000 connections and 1,000,000 entries; fails above 200 ms
+	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
+	KEYFERRY_MILLION=1 cargo test --release --test it -- --nocapture --test-threads 1 a_million every_page_is_there
 
 fuzz: ## a minute of fuzzing for each target
 	tests/fuzz/run.sh

@@ -3,7 +3,7 @@
 mod charts;
 mod counted;
 mod export;
-mod filter;
+pub(super) mod filter;
 
 use axum::response::IntoResponse as _;
 use http::{HeaderName, StatusCode};
@@ -16,7 +16,7 @@ use super::layout::{self, Tab};
 use super::page_context::{PageContext, PageError, PageResult, see};
 use super::request::is_request_id;
 use super::status_view;
-use crate::management::{AuditPosition, AuditReader, Refused, RequestQuery};
+use crate::management::{AuditPage, AuditPosition, AuditReader, Refused, RequestQuery};
 use crate::store::{PageRange, path_at_origin};
 use crate::wire::AuditEntry;
 
@@ -40,13 +40,16 @@ pub(super) async fn page(context: PageContext) -> PageResult {
     if is_request_id(id) {
         return Ok(see(&context.path(&format!("/requests/{id}"))));
     }
-    // 2. The entries, and the counts.
+    // 2. The counts, and the entries.
     let query = filter::query(&context);
-    let mut entries = entries(&context, &query).await?;
+    let (charts, newest) = charts::section(&context, &query).await?;
+    let mut entries = match newest.filter(|_| context.query("after").is_empty()) {
+        Some(newest) => Entries::first(newest),
+        None => entries(&context, &query).await?,
+    };
     if !id.is_empty() {
         entries.fault = Some("Request id: must be one such as 1f45d091-7.".to_owned());
     }
-    let charts = charts::section(&context, &query).await?;
     // 3. The page, of which only the first grows while it is looked at.
     let live = context.query("after").is_empty() && query.until.is_empty();
     let markup = html! {
@@ -99,14 +102,21 @@ async fn entries(context: &PageContext, query: &RequestQuery) -> Result<Entries,
         }
         Err(refused) => return Err(context.refuse(refused)),
     };
-    let shown = found.listing.items.last().map(|(position, _)| *position);
-    let oldest = found.looked_until.or(shown).filter(|_| found.listing.has_more);
-    Ok(Entries {
-        rows: found.listing.items,
-        oldest: oldest.map(|position| position.to_string()),
-        newest: found.newest,
-        fault: None,
-    })
+    Ok(Entries::first(found))
+}
+
+impl Entries {
+    /// The first page of what was found.
+    fn first(found: AuditPage) -> Self {
+        let AuditPage { listing, looked_until, newest } = found;
+        let mut rows = listing.items;
+        let is_cut = rows.len() > PER_PAGE as usize;
+        rows.truncate(PER_PAGE as usize);
+        let shown = rows.last().map(|(position, _)| *position);
+        let searched = looked_until.filter(|_| !is_cut).or(shown);
+        let oldest = searched.filter(|_| is_cut || listing.has_more);
+        Self { rows, oldest: oldest.map(|position| position.to_string()), newest, fault: None }
+    }
 }
 
 /// The list, with the ways on.

@@ -47,6 +47,7 @@ mod refusals;
 mod reload;
 mod rules;
 mod run;
+mod scale;
 mod secrecy;
 mod secret_commands;
 mod shutdown;

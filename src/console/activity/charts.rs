@@ -9,7 +9,7 @@ use super::filter::{filtered, filtered_at};
 use super::reader;
 use crate::console::chart::{Past, groups};
 use crate::console::page_context::{PageContext, PageError};
-use crate::management::{Refused, RequestHistory, RequestQuery, StatsQuery};
+use crate::management::{AuditPage, Refused, RequestHistory, RequestQuery, StatsQuery};
 
 /// The stretch of time that is drawn.
 struct Stretch {
@@ -25,15 +25,17 @@ enum DrawnRequests {
     Entries(RequestSample),
 }
 
+/// The charts, and the entries that were read for them where they are the newest that the query
+/// selects: nobody need search for these again.
 pub(super) async fn section(
     context: &PageContext,
     query: &RequestQuery,
-) -> Result<Markup, PageError> {
+) -> Result<(Markup, Option<AuditPage>), PageError> {
     // 1. The requests. What was counted ahead is exact, but does not tell all.
-    let Some(stretch) = stretch(context, query) else { return Ok(html! {}) };
+    let Some(stretch) = stretch(context, query) else { return Ok((html! {}, None)) };
     let grouping = Grouping::parse(context.query("by"));
     if stretch.since >= stretch.until {
-        return Ok(choices(context, &stretch, grouping));
+        return Ok((choices(context, &stretch, grouping), None));
     }
     let is_told = matches!(grouping, None | Some(Grouping::Code));
     let ahead = if is_told { counted_ahead(context, query, &stretch).await? } else { None };
@@ -41,7 +43,7 @@ pub(super) async fn section(
         Some(history) => DrawnRequests::Ahead(history),
         None => match RequestSample::read(context, query, stretch.ends()).await? {
             Some(sample) => DrawnRequests::Entries(sample),
-            None => return Ok(choices(context, &stretch, grouping)),
+            None => return Ok((choices(context, &stretch, grouping), None)),
         },
     };
     // 2. The charts, whose parts lead to their requests.
@@ -56,7 +58,7 @@ pub(super) async fn section(
         }
         None => over_time(context, &counted, &stretch),
     };
-    Ok(html! {
+    let markup = html! {
         (choices(context, &stretch, grouping))
         @if let DrawnRequests::Entries(sample) = &counted {
             @if sample.has_more {
@@ -64,7 +66,12 @@ pub(super) async fn section(
             }
         }
         (drawn)
-    })
+    };
+    let newest = match counted {
+        DrawnRequests::Entries(sample) if !query.since.is_empty() => Some(sample.found),
+        _ => None,
+    };
+    Ok((markup, newest))
 }
 
 fn over_time(context: &PageContext, counted: &DrawnRequests, stretch: &Stretch) -> Markup {
@@ -114,6 +121,7 @@ async fn counted_ahead(
         since: stretch.since.to_string(),
         until: stretch.until.to_string(),
         by: if stretch.is_by_minute(context) { "minute" } else { "hour" }.to_owned(),
+        per: String::new(),
     };
     let history = match reader(context)?.history(&stats).await {
         Ok(history) => history,

@@ -10,7 +10,7 @@ use super::filter::filtered_at;
 use super::reader;
 use crate::console::chart::Group;
 use crate::console::page_context::{PageContext, PageError};
-use crate::management::{Refused, RequestHistory, RequestQuery};
+use crate::management::{AuditPage, Refused, RequestHistory, RequestQuery};
 use crate::model::remedy::FailureRemedy;
 use crate::model::request_counts::{RequestCounts, STATUS_CLASSES};
 use crate::store::{PageRange, path_at_origin};
@@ -31,7 +31,7 @@ pub(super) enum Grouping {
 
 /// The newest requests that a query selects.
 pub(super) struct RequestSample {
-    entries: Vec<AuditEntry>,
+    pub(super) found: AuditPage,
     /// Tells whether the query selects older ones too.
     pub(super) has_more: bool,
 }
@@ -135,13 +135,16 @@ impl RequestSample {
             Err(refused) => return Err(context.refuse(refused)),
         };
         let has_more = found.listing.has_more || found.looked_until.is_some();
-        let entries = found.listing.items.into_iter().map(|(_, entry)| entry).collect();
-        Ok(Some(Self { entries, has_more }))
+        Ok(Some(Self { found, has_more }))
     }
 
     /// The number of requests.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.found.listing.items.len()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &AuditEntry> {
+        self.found.listing.items.iter().map(|(_, entry)| entry)
     }
 
     /// The counts over a stretch of time, in parts of this many seconds.
@@ -154,7 +157,7 @@ impl RequestSample {
         let length = (until.as_second() - start).max(1);
         let number = usize::try_from((length - 1) / seconds + 1).unwrap_or(1);
         let mut parts = vec![RequestCounts::default(); number];
-        for entry in &self.entries {
+        for entry in self.entries() {
             let at = entry.time.parse::<Timestamp>().unwrap_or_default().as_second();
             let part = usize::try_from((at - start).div_euclid(seconds)).ok();
             if let Some(part) = part.and_then(|number| parts.get_mut(number)) {
@@ -162,13 +165,13 @@ impl RequestSample {
             }
         }
         let start = Timestamp::from_second(start).unwrap_or_default();
-        RequestHistory { start, seconds, parts }
+        RequestHistory { start, seconds, parts, callers: None }
     }
 
     /// The counts by what requests have in common.
     pub(super) fn by(&self, grouping: Grouping, within: &str) -> Vec<(String, RequestCounts)> {
         let mut groups = HashMap::<String, RequestCounts>::new();
-        for entry in &self.entries {
+        for entry in self.entries() {
             count(groups.entry(grouping.name(entry, within)).or_default(), entry);
         }
         groups.into_iter().collect()
@@ -205,6 +208,7 @@ const MAX_COUNTED: u32 = 2000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::management::{AuditPosition, ListPage};
 
     fn entry(second: i64, status: u16, code: &str, path: &str) -> AuditEntry {
         AuditEntry {
@@ -225,7 +229,11 @@ mod tests {
             entry(1062, 403, "DomainNotAllowed", "/v2"),
             entry(1130, 0, "", "/v1"),
         ];
-        RequestSample { entries, has_more: false }
+        let at = |line| AuditPosition { batch: 1, line };
+        let items = entries.into_iter().enumerate().map(|(line, entry)| (at(line), entry));
+        let listing = ListPage { items: items.collect(), has_more: false };
+        let found = AuditPage { listing, looked_until: None, newest: None };
+        RequestSample { found, has_more: false }
     }
 
     #[test]
