@@ -1,9 +1,17 @@
 //! Events: who changed what, of the integration or of one connection.
 
+mod check;
+mod export;
+
+use http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
+pub(super) use self::check::page as check;
+pub(super) use self::export::export;
+use super::activity::filter::{as_utc, moment as moment_field};
+use super::errors::sentence;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
 use super::status_view;
@@ -21,25 +29,45 @@ pub(super) async fn page(context: PageContext) -> PageResult {
         Ok(reader) => reader.list(&query, &window).await,
         Err(refused) => Err(refused),
     };
-    let ListPage { items, has_more } = listing.map_err(|refused| context.refuse(refused))?;
+    let (ListPage { items, has_more }, fault) = match listing {
+        Ok(found) => (found, None),
+        Err(Refused::Faulty(faults)) => {
+            (ListPage { items: Vec::new(), has_more: false }, Some(sentence(&faults)))
+        }
+        Err(refused) => return Err(context.refuse(refused)),
+    };
     // 2. The page, and where the older ones are.
     let oldest = items.last().filter(|_| has_more).map(|event| event.id.clone());
+    let status = if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let markup = html! {
-        div.head { h1 { "Events" } }
+        div.head {
+            h1 { "Events" }
+            @if context.management().keeps() && context.operator.reaches_everything() {
+                a.button.quiet href=(context.path("/events/check")) { "Check the chain" }
+            }
+        }
         p.hint { "What operators created, changed, deleted or were shown. What requests did is on the page Activity." }
         (filters(&context, &query))
-        @if !context.management().keeps() {
+        @if let Some(fault) = &fault {
+            p.fault role="alert" { (fault) }
+        } @else if !context.management().keeps() {
             p.empty { "This server keeps nothing, so there are no events; the log has every change." }
         } @else if items.is_empty() {
             p.empty { "No event is like that." }
         } @else {
             (table(&context, &items))
-            @if let Some(oldest) = &oldest {
-                nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(filtered(&context, oldest)) { "Older" } }
+            nav.pages aria-label="Pages" {
+                @if let Some(oldest) = &oldest {
+                    a.button.quiet rel="next" href=(filtered(&context, "/events", &[("after", oldest)])) { "Older" }
+                }
+                span.hint {
+                    "Download these, and older ones up to " (export::MAX_EXPORTED) ": "
+                    a href=(filtered(&context, "/events/export", &[])) download { "NDJSON" }
+                }
             }
         }
     };
-    Ok(context.page(Tab::Events, "Events", &markup))
+    Ok(context.page_with(status, Tab::Events, "Events", &markup))
 }
 
 /// The last events of the connection that the path names, for its page; nothing for an operator who
@@ -75,6 +103,7 @@ pub(super) async fn section(context: &PageContext) -> Markup {
     }
 }
 
+/// The right to read events.
 fn reader(context: &PageContext) -> Result<EventReader<'_>, Refused> {
     context.management().event_reader(&context.operator)
 }
@@ -88,7 +117,8 @@ fn query(context: &PageContext) -> EventQuery {
         connection: text("connection"),
         operator: text("operator"),
         kind: text("kind"),
-        ..EventQuery::default()
+        since: as_utc(text("since")),
+        until: as_utc(text("until")),
     }
 }
 
@@ -111,6 +141,8 @@ fn filters(context: &PageContext, query: &EventQuery) -> Markup {
                     @for kind in kinds { option value=(kind) selected[query.kind == kind] { (kind) } }
                 }
             }
+            (moment_field("since", "Since (UTC)", &query.since))
+            (moment_field("until", "Until (UTC)", &query.until))
             @if context.operator.bound_to().is_none() {
                 div {
                     label for="of" { "Integration" }
@@ -225,17 +257,17 @@ fn moment(time: &str, now: Timestamp) -> Markup {
     }
 }
 
-/// This page from the event after `oldest` on.
-fn filtered(context: &PageContext, oldest: &str) -> String {
+/// A path with the page's filters, and with this beside.
+fn filtered(context: &PageContext, below: &str, more: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for name in ["of", "connection", "operator", "kind"] {
+    for name in ["of", "connection", "operator", "kind", "since", "until"] {
         let value = context.query(name);
         if !value.is_empty() {
             query.append_pair(name, value);
         }
     }
-    query.append_pair("after", oldest);
-    format!("{}?{}", context.path("/events"), query.finish())
+    query.extend_pairs(more);
+    format!("{}?{}", context.path(below), query.finish())
 }
 
 /// The members that say nothing beside the event's own time.

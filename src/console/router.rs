@@ -60,6 +60,8 @@ fn within() -> Router<ConsoleState> {
         ("/activity/export".to_owned(), get(activity::export)),
         ("/requests/{id}".to_owned(), get(request::show)),
         ("/events".to_owned(), get(events::page)),
+        ("/events/check".to_owned(), get(events::check)),
+        ("/events/export".to_owned(), get(events::export)),
         ("/try".to_owned(), get(trial::fields).post(trial::attempt)),
         ("/tokens".to_owned(), get(tokens::list).post(tokens::create)),
         ("/tokens/{id}/revoke".to_owned(), post(tokens::revoke)),

@@ -472,7 +472,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 22] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -493,6 +493,8 @@ const PAGES: [&str; 20] = [
     "/console/i/acme/activity?status=4xx&since=2026-01-01T00:00",
     "/console/i/acme/requests/00000000-1",
     "/console/i/acme/events",
+    "/console/i/acme/events?since=2026-01-01T00:00&until=2036-01-01T00:00",
+    "/console/i/acme/events/check",
 ];
 
 #[tokio::test]

@@ -97,7 +97,7 @@ fn text(name: &str, label: &str, value: &str, list: Option<&str>) -> Markup {
 }
 
 /// A field for a time, as browsers ask for it.
-fn moment(name: &str, label: &str, value: &str) -> Markup {
+pub(in crate::console) fn moment(name: &str, label: &str, value: &str) -> Markup {
     let local = value.parse::<Timestamp>().map(|time| time.strftime("%Y-%m-%dT%H:%M").to_string());
     html! {
         div { label for=(name) { (label) } input id=(name) name=(name) type="datetime-local" value=(local.as_deref().unwrap_or_default()); }
@@ -120,7 +120,7 @@ fn suggestions(context: &PageContext) -> Markup {
 }
 
 /// Reads a time that a browser has sent without its zone as one in UTC.
-fn as_utc(text: String) -> String {
+pub(in crate::console) fn as_utc(text: String) -> String {
     if text.parse::<Timestamp>().is_ok() {
         return text;
     }

@@ -327,3 +327,37 @@ async fn charts_follow_the_filters_and_their_parts_lead_on() {
         "{page}"
     );
 }
+
+#[tokio::test]
+async fn events_are_found_by_time_downloaded_and_checked() {
+    let origin = origin().await;
+    let running = running(&origin).await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let path = "/console/i/acme/events";
+    // 1. By time.
+    let page = visitor.get(&format!("{path}?since=2020-01-01T00:00&until=2099-01-01T00:00")).await;
+    assert!(page.status == 200 && page.text().contains("connection.create"), "{page:?}");
+    let page = visitor.get(&format!("{path}?until=2020-01-01T00:00")).await.text();
+    assert!(page.contains("No event is like that"), "{page}");
+    let faulty = visitor.get(&format!("{path}?since=soon")).await;
+    assert!(faulty.status == 400 && faulty.text().contains("Since: must be a time"), "{faulty:?}");
+    // 2. As a file.
+    let file = visitor.get(&format!("{path}/export?kind=connection.create")).await;
+    assert_eq!(file.field("content-disposition"), "attachment; filename=\"events.ndjson\"");
+    let text = file.text();
+    let kinds = text.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        event["kind"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["connection.create"; 2]);
+    // 3. The chain, also from the head of an earlier check.
+    let page = visitor.get(&format!("{path}/check")).await.text();
+    assert!(page.contains("nothing was removed, moved or edited"), "{page}");
+    let page = visitor.get(&format!("{path}/check?head=nonsense")).await.text();
+    assert!(page.contains("role=\"alert\""), "{page}");
+    // 4. Who reaches one integration alone is not led to the chain of all.
+    let (_, auditor) = running.keep_token("an auditor", &["audit"]).await;
+    let auditor = running.sign_in(&auditor).await;
+    assert!(!auditor.get(path).await.text().contains("/events/check"));
+    assert_eq!(auditor.get(&format!("{path}/check")).await.status, 403);
+}
