@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use hyper::ext::ReasonPhrase;
 
 use super::request::RequestHead;
 
@@ -99,7 +100,8 @@ pub fn encode_head(
 ) -> AnswerFraming {
     // 1. The status line.
     out.reserve(head.headers.len() * AVERAGE_FIELD_BYTES + 160);
-    encode_status_line(head, terms.is_http10, out);
+    let reason = head.extensions.get::<ReasonPhrase>();
+    encode_status_line(head.status, reason, terms.is_http10, out);
     // 2. The fields, without those that are this conn's own.
     let (framing, length) = terms.framing(head, known_length);
     for (name, value) in &head.headers {
@@ -132,6 +134,18 @@ pub fn encode_head(
     framing
 }
 
+/// Appends an interim answer (RFC 9110 §15.2), which has no body and says nothing of the conn.
+pub fn encode_interim(head: &Response<()>, out: &mut Vec<u8>) {
+    let reason = head.extensions().get::<ReasonPhrase>();
+    encode_status_line(head.status(), reason, false, out);
+    for (name, value) in head.headers() {
+        if *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING {
+            push_field(out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends the end of a chunked body, with these trailers.
 pub fn encode_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
@@ -141,15 +155,19 @@ pub fn encode_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn encode_status_line(head: &Parts, is_http10: bool, out: &mut Vec<u8>) {
-    let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
-    if head.status == StatusCode::OK && !is_http10 && reason.is_none() {
+fn encode_status_line(
+    status: StatusCode,
+    reason: Option<&ReasonPhrase>,
+    is_http10: bool,
+    out: &mut Vec<u8>,
+) {
+    if status == StatusCode::OK && !is_http10 && reason.is_none() {
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
     out.extend_from_slice(if is_http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    let usual = || head.status.canonical_reason().unwrap_or_default().as_bytes();
+    let usual = || status.canonical_reason().unwrap_or_default().as_bytes();
     out.extend_from_slice(reason.map_or_else(usual, |reason| reason.as_bytes()));
     out.extend_from_slice(b"\r\n");
 }
@@ -179,8 +197,6 @@ const AVERAGE_FIELD_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
-
     use super::*;
 
     const TERMS: AnswerTerms = AnswerTerms {

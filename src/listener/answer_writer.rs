@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::HeaderMap;
 use http::response::Parts;
+use http::{HeaderMap, Response};
 use tokio::io::AsyncWrite;
 
 use super::conn_state::ConnState;
 use super::date::with_date;
-use crate::http1::{AnswerFraming, AnswerTerms, encode_head, encode_trailers};
+use crate::http1::{AnswerFraming, AnswerTerms, encode_head, encode_interim, encode_trailers};
 
 /// The answer that is being written, and the bytes that the socket has not taken yet.
 #[derive(Debug, Default)]
@@ -53,7 +53,14 @@ impl AnswerWriter {
         };
     }
 
-    /// Encodes an interim answer (RFC 9110 §15.2).
+    /// Encodes an interim answer, unless the caller has not read those before.
+    pub(super) fn push_interim_head(&mut self, head: &Response<()>) {
+        if self.has_room() {
+            encode_interim(head, &mut self.ready);
+        }
+    }
+
+    /// Adds an encoded interim answer (RFC 9110 §15.2).
     pub(super) fn push_interim(&mut self, message: &[u8]) {
         self.ready.extend_from_slice(message);
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
+use http::Response;
 use parking_lot::Mutex;
 
 use super::conn_tracker::{ConnLimitReached, ConnPermit};
@@ -40,6 +41,8 @@ pub struct ConnState {
     /// `None` once the conn has become a tunnel and passed its permit on.
     permit: Mutex<Option<ConnPermit>>,
     last_token: LastToken,
+    /// Interim answers that the conn has yet to write; `None` where it can't.
+    interim: Mutex<Option<Vec<Response<()>>>>,
 }
 
 /// A request in flight, from its complete head to the last byte of its answer.
@@ -92,12 +95,31 @@ impl ConnState {
             waker: AtomicWaker::new(),
             permit: Mutex::new(Some(permit)),
             last_token: LastToken::default(),
+            interim: Mutex::new(None),
         }
     }
 
     /// The token of the request before.
     pub fn last_token(&self) -> &LastToken {
         &self.last_token
+    }
+
+    /// Passes an interim answer (RFC 9110 §15.2) to the caller, before the answer of the request in
+    /// flight. It is dropped where the caller's protocol has none, or our side of it.
+    pub fn pass_interim(&self, interim: Response<()>) {
+        if let Some(waiting) = &mut *self.interim.lock() {
+            waiting.push(interim);
+        }
+    }
+
+    /// Begins to take interim answers, if the caller `may` have them.
+    pub(super) fn expect_interim(&self, may: bool) {
+        *self.interim.lock() = may.then(Vec::new);
+    }
+
+    /// Takes the interim answers that have come.
+    pub(super) fn take_interim(&self) -> Vec<Response<()>> {
+        self.interim.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The peer's address; `None` for a Unix socket or a conn from within the process.

@@ -117,6 +117,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
             // 2. Have it answered.
             let in_flight = self.state.begin_request();
             self.gone_check = GoneCheck::of(terms);
+            self.state.expect_interim(!terms.is_http10);
             let response = {
                 let mut answer = pin!(Arc::clone(handler).handle(in_flight, request));
                 poll_fn(|cx| self.poll_handler(cx, answer.as_mut(), &mut feed)).await

@@ -80,16 +80,14 @@ impl Proxy {
         let buffer = self.replay_buffer(in_force, &permit, &body, entry.time());
         let replay = buffer.clone().map(|buffer| Replay::new(&head, buffer, &permit));
         // 3. The body is counted, limited, and kept where it may have to be sent again.
-        let idle = timer();
+        let (idle, conn) = (timer(), None);
         let mut body = if activity.is_some() {
             let count = Arc::default();
             entry.request_count = Some(Arc::clone(&count));
             let credential = Arc::clone(permit.connection().fields());
-            let incoming = body;
-            let idle = timer();
             Outgoing::stream(CallerBody {
-                incoming,
-                idle,
+                incoming: body,
+                idle: timer(),
                 count,
                 max_body_bytes,
                 credential,
@@ -104,8 +102,16 @@ impl Proxy {
         // 4. The head is rewritten, and the credential set last.
         let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
         let departure = inject(head, body, &arrival, permit, (via, clock))?;
-        let context =
-            ResponseContext { arrival, token_end, max_body_bytes, base_url, upgrade, replay, idle };
+        let context = ResponseContext {
+            arrival,
+            token_end,
+            max_body_bytes,
+            base_url,
+            upgrade,
+            replay,
+            idle,
+            conn,
+        };
         Ok((departure, context))
     }
 

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
 use crate::ledger::{EchoPlace, Entry};
 use crate::model::credential::{CredentialPatterns, Echoes};
-use crate::upstream::{BodyError, Reply};
+use crate::upstream::BodyError;
 
 /// Masks the credentials that may have been sent in the head of an answer.
-pub(super) fn mask_head(reply: &mut Reply, entry: &Entry) {
+pub(super) fn mask_head<B>(reply: &mut Response<B>, entry: &Entry) {
     let Some(patterns) = entry.sent_patterns() else { return };
     let mut found = mask_values(reply.headers_mut(), &patterns);
     let reason = reply.extensions().get::<ReasonPhrase>();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use http::Response;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -13,12 +14,15 @@ use super::InForce;
 use super::Proxy;
 use super::admit::decide_again;
 use super::arrival::Arrival;
+use super::base_url::ResponseRewrite;
 use super::decide::Allowed;
 use super::fields;
 use super::inject::no_credential;
 use super::refusal::{Code, Refusal};
 use super::renewal::has_tokens;
+use super::{echo, relay};
 use crate::ledger::Entry;
+use crate::listener::ConnState;
 use crate::model::connection::Connection;
 use crate::upstream::{
     self, CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, Reply,
@@ -38,6 +42,8 @@ pub(super) struct Recheck<'a> {
     told: Mutex<(&'a mut Entry, Option<Change>)>,
     /// Tells whether the departure has the secret before the connection's present one.
     is_of_former: bool,
+    /// The caller's conn, which is passed interim answers, and how their references are led back.
+    caller: (Option<&'a ConnState>, Option<&'a ResponseRewrite>),
 }
 
 /// The change that a decision once more has made to a request.
@@ -67,7 +73,17 @@ impl<'a> Recheck<'a> {
         entry: &'a mut Entry,
     ) -> Self {
         let told = Mutex::new((entry, None));
-        Self { proxy, in_force, arrival, token_end, told, is_of_former: false }
+        let caller = (None, None);
+        Self { proxy, in_force, arrival, token_end, told, is_of_former: false, caller }
+    }
+
+    /// Passes interim answers to the caller's conn, their references led back by `base_url`.
+    pub(super) fn for_caller(
+        self,
+        conn: Option<&'a ConnState>,
+        base_url: Option<&'a ResponseRewrite>,
+    ) -> Self {
+        Self { caller: (conn, base_url), ..self }
     }
 
     /// Lets the departure leave with the secret before the connection's present one, if
@@ -148,6 +164,16 @@ impl FinalCheck for Recheck<'_> {
     fn ends_in(&self) -> Option<Duration> {
         let left = self.token_end?.duration_since(self.proxy.shared.ledger.clock.now());
         Some(Duration::try_from(left).unwrap_or_default())
+    }
+
+    fn pass_interim(&self, mut interim: Response<()>) {
+        let (Some(conn), base_url) = self.caller else { return };
+        relay::prepare(&mut interim, &self.proxy.shared.via);
+        echo::mask_head(&mut interim, self.told.lock().0);
+        if let Some(rewrite) = base_url {
+            rewrite.rewrite(interim.headers_mut());
+        }
+        conn.pass_interim(interim);
     }
 }
 

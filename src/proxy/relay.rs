@@ -17,8 +17,8 @@ use crate::ledger::{Decision, Entry};
 use crate::listener::{EarlyRefusal, InFlight};
 use crate::upstream::{Reply, ReplyBody};
 
-/// The origin's answer, fit for the caller.
-pub(super) fn prepare(reply: &mut Reply, via: &Via) {
+/// The origin's answer, final or interim, fit for the caller.
+pub(super) fn prepare<B>(reply: &mut Response<B>, via: &Via) {
     let version = reply.version();
     // The version is the hop's own (RFC 9110 §6.2): a caller of HTTP/1.1 is not answered in 1.0.
     *reply.version_mut() = Version::HTTP_11;

@@ -136,6 +136,7 @@ impl Proxy {
     ) -> Result<Reply, NotSent> {
         let (arrival, token_end) = (&context.arrival, context.token_end);
         let recheck = Recheck::new(self, in_force, arrival, token_end, entry);
+        let recheck = recheck.for_caller(context.conn.as_deref(), context.base_url.as_deref());
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         let (sent, renewed) = recheck.judge(sent);
         if let (Some(replay), Some(renewed)) = (&mut context.replay, renewed) {

@@ -1,5 +1,7 @@
 //! Step 6: the origin's answer, fit for the caller.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::arrival::Arrival;
@@ -14,7 +16,7 @@ use super::relay;
 use super::renewal::{Replay, refuses_credential};
 use super::upgrade::{PendingUpgrade, is_agreed};
 use crate::ledger::Entry;
-use crate::listener::InFlight;
+use crate::listener::{ConnState, InFlight};
 use crate::upstream::{self, Reply};
 
 /// A request that has left, as its answer needs it.
@@ -33,6 +35,8 @@ pub(super) struct ResponseContext {
     pub(super) replay: Option<Box<Replay>>,
     /// Ends an answer that stops coming.
     pub(super) idle: IdleTimer,
+    /// The caller's conn, which is passed interim answers.
+    pub(super) conn: Option<Arc<ConnState>>,
 }
 
 /// The first attempt of a request, as far as its tokens are concerned.
@@ -59,7 +63,8 @@ pub(super) enum Finished {
 
 impl ResponseContext {
     /// Has the caller's conn know of what comes of the request.
-    pub(super) fn attach(&self, in_flight: &InFlight) {
+    pub(super) fn attach(&mut self, in_flight: &InFlight) {
+        self.conn = Some(Arc::clone(in_flight.conn()));
         if let Some(exchange) = self.idle.exchange() {
             exchange.attach(in_flight.conn());
         }

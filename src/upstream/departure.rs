@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, Request, header, uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, header, uri};
 use tokio::sync::watch;
 
 use super::body::Outgoing;
@@ -53,6 +53,9 @@ pub trait FinalCheck: Sync {
 
     /// The time until the caller's token expires; `None` for never.
     fn ends_in(&self) -> Option<Duration>;
+
+    /// Takes an interim response (RFC 9110 §15.2), other than a 100, which has come meanwhile.
+    fn pass_interim(&self, interim: Response<()>);
 }
 
 /// The result of a check: the departure may be sent.

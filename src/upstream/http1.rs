@@ -15,13 +15,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use self::encoder::RequestWriter;
 use super::body::{Outgoing, SendError};
+use super::departure::FinalCheck;
 use super::error::{Error, ResponsePhase};
 use super::gauges::OpenConn;
 
@@ -47,6 +48,26 @@ pub(super) struct Http1Conn {
 #[derive(Debug)]
 pub struct UpgradedConn(pub(super) Box<Http1Conn>);
 
+/// The interim responses of one exchange.
+struct InterimResponses<'a> {
+    watched: Option<&'a dyn FinalCheck>,
+    count: usize,
+}
+
+impl InterimResponses<'_> {
+    /// Counts one and passes it on. A 100 is this conn's own.
+    fn take(&mut self, interim: Response<()>) -> Result<(), Error> {
+        self.count += 1;
+        if self.count > MAX_INTERIM_RESPONSES {
+            return Err(Error::ResponseMalformed(MalformedResponse::Interim));
+        }
+        if let Some(watched) = self.watched.filter(|_| interim.status() != StatusCode::CONTINUE) {
+            watched.pass_interim(interim);
+        }
+        Ok(())
+    }
+}
+
 impl Http1Conn {
     pub(super) fn new(io: TlsStream<TcpStream>, open: OpenConn) -> Box<Self> {
         let (unread, sending) = (Vec::new(), RequestWriter::default());
@@ -54,17 +75,20 @@ impl Http1Conn {
     }
 
     /// Writes a request and reads the head of its final response. The request's body may not have
-    /// ended then.
+    /// ended then. `watched` is told of interim responses.
     ///
     /// Not cancel-safe: after dropping the future the conn must be closed.
-    pub(super) async fn exchange(
-        &mut self,
-        request: &mut Request<Outgoing>,
-    ) -> Result<Head, Error> {
+    pub(super) fn exchange<'a>(
+        &'a mut self,
+        request: &'a mut Request<Outgoing>,
+        watched: Option<&'a dyn FinalCheck>,
+    ) -> impl Future<Output = Result<Head, Error>> + use<'a> {
         self.answered = false;
         self.sending.begin(request);
-        let (method, mut interim) = (request.method().clone(), 0);
-        poll_fn(|cx| self.poll_exchange(cx, &method, request.body_mut(), &mut interim)).await
+        let method = request.method().clone();
+        let mut interim = InterimResponses { watched, count: 0 };
+        // An async fn would have room for its arguments twice.
+        poll_fn(move |cx| self.poll_exchange(cx, &method, request.body_mut(), &mut interim))
     }
 
     /// The data that was read of the request's body, when none of the request was written.
@@ -123,7 +147,7 @@ impl Http1Conn {
         cx: &mut Context<'_>,
         method: &Method,
         body: &mut Outgoing,
-        interim: &mut usize,
+        interim: &mut InterimResponses<'_>,
     ) -> Poll<Result<Head, Error>> {
         loop {
             // 1. Write. After a failed write the answer is still read, because it may say why.
@@ -136,10 +160,7 @@ impl Http1Conn {
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(head));
             }
-            *interim += 1;
-            if *interim > MAX_INTERIM_RESPONSES {
-                return Poll::Ready(Err(Error::ResponseMalformed(MalformedResponse::Interim)));
-            }
+            interim.take(head.response)?;
             // 3. Any interim response shows that the origin reads, so the body need not wait for
             // 100.
             body.release();

@@ -145,7 +145,8 @@ impl Upstream {
             // 3. Send it.
             let attempt = match pooled {
                 PooledConn::Http1(conn) => {
-                    self.try_http1(rules, conn, &origin_pool, departure, reused).await
+                    let on = (conn, &origin_pool, reused);
+                    self.try_http1(rules, on, departure, check).await
                 }
                 PooledConn::Http2(unused) if departure.needs_http1() => {
                     drop(unused);
@@ -279,15 +280,14 @@ impl Upstream {
     async fn try_http1(
         &self,
         rules: &UpstreamRules,
-        mut conn: Box<Http1Conn>,
-        origin_pool: &Arc<OriginPool>,
+        (mut conn, origin_pool, reused): (Box<Http1Conn>, &Arc<OriginPool>, bool),
         mut departure: Departure,
-        reused: bool,
+        check: &dyn FinalCheck,
     ) -> Result<Attempt, Error> {
         let request = departure.as_http1();
         let progress = request.body().progress();
         let limit = rules.settings.response_timeout;
-        let exchange = conn.exchange(request);
+        let exchange = conn.exchange(request, Some(check));
         match await_response(limit, progress.as_deref(), exchange).await? {
             Ok(head) => {
                 let is_shareable =

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt as _, Full};
 
 use crate::support::ask::{Ask, ask};
 use crate::support::http2::request;
-use crate::support::origin::{Origin, ok};
+use crate::support::origin::{Conn, Origin, ok};
 use crate::support::raw::{Answer, refused};
 use crate::support::world::World;
 
@@ -294,12 +294,50 @@ async fn answers_without_a_body_keep_the_conn_and_their_fields() {
     assert_eq!((origin.seen().len(), origin.conns()), (5, 1));
 }
 
+/// A 100, early hints that repeat the credential and have a field of the hop, a 102, and an answer.
+fn hinting(head: &str) -> String {
+    let credential = head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap();
+    format!(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\
+         Connection: X-Hop\r\nX-Hop: 1\r\nX-Echo: {credential}\r\n\r\n\
+         HTTP/1.1 102 Working\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    )
+}
+
 #[tokio::test]
-async fn interim_answers_are_passed_over() {
-    let said = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n\
-                HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let answer = relayed(said, &get()).await;
-    assert_eq!((answer.status, answer.text().as_str(), answer.field("link")), (200, "ok", ""));
+async fn interim_answers_pass_and_are_fit_for_the_caller() {
+    let origin = Origin::scripted(|mut conn: Conn| async move {
+        while let Some(head) = conn.head().await {
+            conn.raw.write(hinting(&head)).await;
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let request = "GET /v1 HTTP/1.1\r\nHost: api.example.test\r\n\r\n";
+    let mut tunnel = world.tunnel().await;
+    let mut plain = world.raw().await;
+    for (raw, bytes) in [(&mut plain, get().bytes()), (&mut tunnel, request.into())] {
+        for _kept_conn in 0..2 {
+            raw.write(&bytes).await;
+            let hints = raw.head().await;
+            assert_eq!((hints.status, hints.field("link")), (103, "</x>; rel=preload"));
+            for gone in ["connection", "x-hop", "content-length", "date"] {
+                assert_eq!(hints.field(gone), "", "{gone}");
+            }
+            let echo = hints.field("x-echo");
+            assert!(echo.ends_with('*') && !echo.contains("secret"), "{echo}");
+            assert_eq!(raw.head().await.status, 102);
+            let answer = raw.answer().await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+            assert_eq!(answer.field("link"), "");
+        }
+    }
+    // HTTP/1.0 has none.
+    let mut old = world.raw().await;
+    let request = String::from_utf8(get().bytes()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    old.write(request).await;
+    let text = old.until(b"ok").await.unwrap();
+    assert!(text.starts_with(b"HTTP/1.0 200 OK\r\n"), "{:?}", String::from_utf8_lossy(&text));
 }
 
 #[tokio::test]

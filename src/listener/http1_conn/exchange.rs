@@ -73,6 +73,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
             if let Poll::Ready(Ok(answer)) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));
             }
+            if self.encode_interim()
+                && let Poll::Ready(Err(_gone)) =
+                    self.writer.poll_write(cx, &mut self.io, &self.state)
+            {
+                return Poll::Ready(None);
+            }
             match self.feed(cx, feed) {
                 Ok(Moved::On) => {}
                 Ok(Moved::Not) if feed.has_ended() && self.has_gone(cx) => {
@@ -84,6 +90,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
         }
     }
 
+    /// Encodes the interim answers that have come. `false` without any.
+    fn encode_interim(&mut self) -> bool {
+        let interim = self.state.take_interim();
+        for head in &interim {
+            self.writer.push_interim_head(head);
+        }
+        !interim.is_empty()
+    }
+
     /// Encodes the head of an answer, gives its body, and notes whether the conn can carry another
     /// request.
     pub(super) fn begin_answer<B: Body>(
@@ -92,6 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
         feed: &mut BodyFeed,
         terms: &mut AnswerTerms,
     ) -> B {
+        self.encode_interim();
         let (head, body) = response.into_parts();
         terms.keeps_alive &=
             !self.state.is_draining() && !self.received.is_over() && feed.may_end_after_answer();

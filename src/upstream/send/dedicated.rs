@@ -42,10 +42,19 @@ impl Upstream {
         rules: &UpstreamRules,
         opened: DedicatedConn,
     ) -> Result<Reply, Error> {
+        self.send_watched(rules, opened, None).await
+    }
+
+    async fn send_watched(
+        &self,
+        rules: &UpstreamRules,
+        opened: DedicatedConn,
+        watched: Option<&dyn FinalCheck>,
+    ) -> Result<Reply, Error> {
         let DedicatedConn { mut conn, mut departure } = opened;
         let request = departure.as_http1();
         let progress = request.body().progress();
-        let exchange = conn.exchange(request);
+        let exchange = conn.exchange(request, watched);
         let limit = rules.settings.response_timeout;
         let head = await_response(limit, progress.as_deref(), exchange).await?;
         let head = head.map_err(|error| explain(error, &departure))?;
@@ -61,7 +70,7 @@ impl Upstream {
     ) -> Result<Reply, Error> {
         let mut opened = self.open_dedicated(rules, departure).await?;
         check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
-        self.send_on(rules, opened).await
+        self.send_watched(rules, opened, Some(check)).await
     }
 
     /// The same for a departure that HTTP/2 can't carry.
@@ -77,7 +86,7 @@ impl Upstream {
                 error => error,
             })?;
         check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
-        self.send_on(rules, opened).await
+        self.send_watched(rules, opened, Some(check)).await
     }
 }
 
