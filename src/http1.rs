@@ -16,5 +16,6 @@ pub use self::fault::{FramingFault, HeadLimits};
 pub use self::piece::BodyPiece;
 pub use self::request::{HeadScan, RequestHead};
 pub use self::response::{
-    AnswerFraming, AnswerTerms, AnsweredMethod, encode_head, encode_interim, encode_trailers,
+    AnswerFraming, AnswerTerms, AnsweredMethod, encode_chunk, encode_head, encode_interim,
+    encode_trailers,
 };

@@ -146,6 +146,14 @@ pub fn encode_interim(head: &Response<()>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a chunk with `data`, which is not empty.
+pub fn encode_chunk(data: &[u8], out: &mut Vec<u8>) {
+    let written = write!(out, "{:X}\r\n", data.len());
+    debug_assert!(written.is_ok(), "a Vec takes all that is written to it");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends the end of a chunked body, with these trailers.
 pub fn encode_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");

@@ -11,7 +11,9 @@ use tokio::io::AsyncWrite;
 
 use super::conn_state::ConnState;
 use super::date::with_date;
-use crate::http1::{AnswerFraming, AnswerTerms, encode_head, encode_interim, encode_trailers};
+use crate::http1::{
+    AnswerFraming, AnswerTerms, encode_chunk, encode_head, encode_interim, encode_trailers,
+};
 
 /// The answer that is being written, and the bytes that the socket has not taken yet.
 #[derive(Debug, Default)]
@@ -87,9 +89,7 @@ impl AnswerWriter {
         }
         match &mut self.body {
             WriteState::Body(AnswerFraming::Chunked { .. }) => {
-                self.ready.extend_from_slice(format!("{length:X}\r\n").as_bytes());
-                self.ready.extend_from_slice(&data);
-                self.ready.extend_from_slice(b"\r\n");
+                encode_chunk(&data, &mut self.ready);
                 return Ok(());
             }
             WriteState::Body(AnswerFraming::Length(left)) => {

@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 export RUSTC_BOOTSTRAP=1
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 
-[ $# -gt 0 ] || set -- allowed_domain authority client_hello connect endpoint fields framing metadata request_target response rules token_answer
+[ $# -gt 0 ] || set -- allowed_domain answer authority client_hello connect endpoint fields framing metadata request_target response rules token_answer
 cargo fuzz build --fuzz-dir . --sanitizer none
 for target in "$@"; do
     mkdir -p "corpus/$target"

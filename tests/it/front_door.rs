@@ -304,3 +304,21 @@ async fn an_untagged_request_to_the_proxy_itself_goes_nowhere() {
     assert_eq!(unnamed.refusal(), refused(403, "ConnectionRequired"));
     assert_eq!(origin.conns(), 0);
 }
+
+/// A caller whose request is refused before its body has come is told if its conn ends; what has
+/// come already is passed over, and the conn serves the next request.
+#[tokio::test]
+async fn a_refusal_before_the_body_says_what_becomes_of_the_conn() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let post = ask("POST http://api.example.test/v1");
+    let mut raw = world.raw().await;
+    for _kept_conn in 0..2 {
+        let answer = raw.send(&post.clone().body("all of it")).await;
+        assert_eq!((answer.status, answer.field("connection")), (403, ""));
+    }
+    raw.write(post.clone().field("Content-Length", "9").bytes()).await;
+    let answer = raw.answer().await;
+    assert_eq!((answer.status, answer.field("connection")), (403, "close"));
+    raw.ends().await;
+}

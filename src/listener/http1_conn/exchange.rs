@@ -71,6 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
     ) -> Poll<Option<Response<B>>> {
         loop {
             if let Poll::Ready(Ok(answer)) = answer.as_mut().poll(cx) {
+                self.discard_unwanted(cx, feed);
                 return Poll::Ready(Some(answer));
             }
             if self.encode_interim()
@@ -238,11 +239,34 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
         Ok(Moved::On)
     }
 
+    /// Passes over what has come of a body that nobody reads, so that the conn can be used again if
+    /// that was the rest of it.
+    fn discard_unwanted(&mut self, cx: &mut Context<'_>, feed: &mut BodyFeed) {
+        let BodyFeed::Coming { feeder, decoder, .. } = feed else { return };
+        if feeder.wish(cx) != ReaderWish::Gone {
+            return;
+        }
+        let (mut discarded, mut is_over) = (0, false);
+        while !is_over && discarded < MAX_DISCARDED_BYTES {
+            if self.received.is_empty()
+                && !matches!(self.received.poll_body(cx, &mut self.io), Poll::Ready(Ok(true)))
+            {
+                break;
+            }
+            let before = self.received.unread().len();
+            let Ok(next) = next_frame(decoder, self.received.unread()) else { break };
+            discarded += before - self.received.unread().len();
+            is_over = next.is_some_and(|(_frame, is_last)| is_last);
+        }
+        self.received.end_body();
+        *feed = if is_over { BodyFeed::Ended } else { BodyFeed::Failed };
+    }
+
     /// Reads the rest of a request's body after its answer: for as long as somebody reads it, or as
     /// far as it has come already. `false` when the conn can't be used any further.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>, feed: &mut BodyFeed) -> Poll<bool> {
         loop {
-            let BodyFeed::Coming { feeder, decoder, .. } = feed else {
+            let BodyFeed::Coming { feeder, .. } = feed else {
                 return Poll::Ready(feed.has_ended());
             };
             match feeder.wish(cx) {
@@ -252,15 +276,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
                     Ok(Moved::Not) => return Poll::Pending,
                     Err(_gone) => return Poll::Ready(false),
                 },
-                ReaderWish::Gone => {
-                    let has_ended = discard(decoder, self.received.unread());
-                    self.received.end_body();
-                    return Poll::Ready(has_ended);
-                }
+                ReaderWish::Gone => self.discard_unwanted(cx, feed),
             }
         }
     }
 }
+
+/// The most bytes of a body that are passed over because nobody reads it.
+const MAX_DISCARDED_BYTES: usize = 64 << 10;
 
 /// The next frame of a body, and whether it is the last one; `None` where only framing has come.
 /// The frame is `None` at an end without trailers.
@@ -283,16 +306,4 @@ fn next_frame(decoder: &mut BodyDecoder, unread: &mut Bytes) -> Result<NextFrame
             Some((trailers.map(Frame::trailers), true))
         }
     })
-}
-
-/// Passes over what has come of a body that nobody reads. `true` when that was the rest of it.
-fn discard(decoder: &mut BodyDecoder, unread: &mut Bytes) -> bool {
-    while !unread.is_empty() {
-        match next_frame(decoder, unread) {
-            Ok(Some((_frame, true))) => return true,
-            Ok(_) => {}
-            Err(_fault) => return false,
-        }
-    }
-    false
 }
