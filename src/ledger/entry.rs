@@ -285,6 +285,10 @@ impl Entry {
         &self.ledger.instance
     }
 
+    pub(super) fn spans(&self) -> Option<&SpanBuffer> {
+        self.ledger.spans.as_deref()
+    }
+
     /// Tells whether the method is HEAD, whose answer has no body (RFC 9110 §9.3.2).
     pub fn is_head(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.method == Method::HEAD)

@@ -16,6 +16,7 @@ use super::line::masked;
 use crate::model::name::IntegrationName;
 use crate::model::target::decode_unparsable;
 use crate::model::trace::SpanContext;
+use crate::random;
 
 /// The span of `entry`, which took `total`. It has what the log's line has, and neither the cause nor
 /// anything else that an origin has said.
@@ -36,6 +37,39 @@ pub(super) fn of(entry: &Entry, trace: &SpanContext, total: Duration) -> Span {
         attributes: attributes(entry, failure),
         status: is_error.then(|| Status { code: StatusCode::Error.into(), ..Status::default() }),
         ..Span::default()
+    }
+}
+
+impl Entry {
+    /// Adds a span below the request's: it has waited from then on, for this time, for tokens of the
+    /// provider at `host`, and in vain where it `failed`.
+    pub fn add_token_wait(&self, since: Timestamp, took: Duration, host: &str, failed: bool) {
+        let trace = self.trace.as_ref().filter(|trace| trace.is_sampled);
+        let (Some(spans), Some(trace), Ok(span_id)) = (self.spans(), trace, random::bytes::<8>())
+        else {
+            return;
+        };
+        // Whom the provider is asked for is known, so that it has no more room than requests have.
+        spans.push(false, || {
+            let start = nanos_of(since);
+            let mut attributes = Attributes(Vec::new());
+            attributes.text("server.address", host);
+            attributes.text("keyferry.connection", self.connection().unwrap_or_default());
+            Span {
+                trace_id: trace.trace_id.to_vec(),
+                span_id: span_id.to_vec(),
+                parent_span_id: trace.span_id.to_vec(),
+                flags: u32::from(trace.is_sampled) | SpanFlags::ContextHasIsRemoteMask as u32,
+                name: "wait for tokens".to_owned(),
+                kind: SpanKind::Internal.into(),
+                start_time_unix_nano: start,
+                end_time_unix_nano: start.saturating_add(nanos(took)),
+                attributes: attributes.0,
+                status: failed
+                    .then(|| Status { code: StatusCode::Error.into(), ..Status::default() }),
+                ..Span::default()
+            }
+        });
     }
 }
 

@@ -20,6 +20,7 @@ use super::recheck::{NotSent, Recheck};
 use super::refusal::{Code, Refusal};
 use super::response::{RefusedTokens, ResponseContext};
 use super::{InForce, Proxy, Renewal};
+use crate::clock::instant;
 use crate::ledger::Entry;
 use crate::model::connection::{Connection, FormerConnection, TokenStatus};
 use crate::model::oauth::freshness::Freshness;
@@ -79,6 +80,29 @@ impl Proxy {
         Ok(RefreshRequest::of(connection, Cause::Use).map(|request| (refreshes.clone(), request)))
     }
 
+    /// Waits until there are other tokens of a connection.
+    async fn wait_for_tokens(
+        &self,
+        connection: &Connection,
+        refreshes: &RefreshHandle,
+        request: RefreshRequest,
+    ) -> Result<(), TokenFailure> {
+        // 1. Nobody asks before what is under way has had its time.
+        let before = self.shared.live.load().settings.renewal.refresh_before;
+        let standing = connection.token_status();
+        if let Some(planned) = standing.and_then(|standing| standing.planned_refresh(before)) {
+            // It is due soon, but for a reload that has changed the plan meanwhile.
+            let sleep = self.shared.ledger.clock.sleep_until(planned.due);
+            let _too_long = tokio::time::timeout(MAX_WAIT_WITH_TOKEN, sleep).await;
+        }
+        // 2. A provider that hangs costs the wait, and not the request while the token is good.
+        let renewed = match time_left(connection, self.shared.ledger.clock.now()) {
+            Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
+            None => Ok(refreshes.refresh(request).await),
+        };
+        renewed.unwrap_or(Err(TokenFailure::Late))
+    }
+
     /// Waits until there are other tokens, and decides again: what was allowed before may not be
     /// any more.
     pub(super) async fn renew(
@@ -87,21 +111,13 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Result<(Arc<InForce>, (Departure, ResponseContext)), RefusedRequest> {
         let AwaitingTokens { mut decided, wanted: (refreshes, request) } = waiting;
-        // 1. Nobody asks before what is under way has had its time.
-        let before = self.shared.live.load().settings.renewal.refresh_before;
-        let standing = decided.permit.connection().token_status();
-        if let Some(planned) = standing.and_then(|standing| standing.planned_refresh(before)) {
-            // It is due soon, but for a reload that has changed the plan meanwhile.
-            let sleep = self.shared.ledger.clock.sleep_until(planned.due);
-            let _too_long = tokio::time::timeout(MAX_WAIT_WITH_TOKEN, sleep).await;
-        }
-        // 2. A provider that hangs costs the wait, and not the request while the token is good.
-        let renewed = match time_left(decided.permit.connection(), self.shared.ledger.clock.now()) {
-            Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
-            None => Ok(refreshes.refresh(request).await),
-        };
-        let renewed = renewed.unwrap_or(Err(TokenFailure::Late));
-        // 3. The decision once more.
+        // 1. The wait, which has a span of its own.
+        let (since, began) = (self.shared.ledger.clock.now(), instant());
+        let renewed = self.wait_for_tokens(decided.permit.connection(), &refreshes, request).await;
+        let status = decided.permit.connection().token_status();
+        let host = status.map_or("", |status| &status.provider_host);
+        entry.add_token_wait(since, began.elapsed(), host, renewed.is_err());
+        // 2. The decision once more.
         let in_force = self.shared.live.load_full();
         let now = self.shared.ledger.clock.now();
         let (holder, allowed) = decide_again(&in_force, &decided.arrival, now)?;
@@ -110,7 +126,7 @@ impl Proxy {
         facts.with_connection(allowed.connection).write_to(entry);
         decided.holder = holder;
         decided.permit = allowed.permit;
-        // 4. A token that is still good is better than none.
+        // 3. A token that is still good is better than none.
         let connection = decided.permit.connection();
         let expired = connection.token_status().is_some_and(|status| {
             status.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
@@ -121,7 +137,7 @@ impl Proxy {
             _ => {}
         }
         watch_first_use(connection, &refreshes);
-        // 5. On to the origin.
+        // 4. On to the origin.
         let departing = self.depart(&in_force, decided, entry)?;
         Ok((in_force, departing))
     }

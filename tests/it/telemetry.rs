@@ -6,11 +6,14 @@ use http::HeaderMap;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::support::ask::{Ask, ask, stranger};
+use crate::support::authorized;
 use crate::support::collector::{Collector, facts, hex};
 use crate::support::http2::request;
 use crate::support::origin::{Origin, listen, ok};
+use crate::support::provider::{HOST, Provider};
 use crate::support::raw::Raw;
 use crate::support::world::{Running, World};
 use crate::support::{soon, token};
@@ -344,4 +347,27 @@ async fn a_collector_by_tls_is_verified() {
     assert_eq!(world.send(&ask("GET https://api.example.test/v1")).await.status, 200);
     end(&mut world).await;
     assert_eq!(collector.only().target, "/otlp/v1/traces");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_tokens_has_a_span_of_that_below_its_own() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    let endpoint = |world: World| world.set("telemetry.otlp_endpoint", &collector.url());
+    let (_origin, mut world) = authorized::world(&provider, endpoint).await;
+    world.register(&provider).await;
+    provider.set_expires_in(json!(1));
+    world.authorize(&provider, "mine").await;
+    world.has_expired("mine").await;
+    provider.set_expires_in(json!(3600));
+    assert_eq!(world.send(&traced(authorized::through("mine"))).await.status, 200);
+    end(&mut world).await;
+    let spans = collector.spans();
+    let wait = spans.iter().find(|span| span.name == "wait for tokens").unwrap();
+    let whole = spans.iter().find(|span| span.span_id == wait.parent_span_id).unwrap();
+    assert_eq!((wait.kind, hex(&wait.trace_id).as_str()), (SpanKind::Internal.into(), TRACE));
+    assert!(whole.start_time_unix_nano <= wait.start_time_unix_nano);
+    assert!(wait.end_time_unix_nano <= whole.end_time_unix_nano);
+    let facts = facts(&wait.attributes);
+    assert_eq!((&*facts["server.address"], &*facts["keyferry.connection"]), (HOST, "mine"));
+    assert_eq!(wait.status, None);
 }
