@@ -147,6 +147,8 @@ impl AuditReader<'_> {
             Some(since) => since.as_second().div_euclid(length) * length,
             None => end - usual.as_secs(),
         };
+        // Nothing was counted before the Unix epoch, where a time may have no RFC 3339.
+        let start = start.max(0);
         if start >= end || (end - start) / length > MAX_PARTS {
             let title = format!(
                 "since: must be before until, by at most {MAX_PARTS} minutes, or hours by the hour"

@@ -17,16 +17,16 @@ pub struct PlacementMembers {
     pub place: String,
     /// The name of the field or the parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "X-Shopify-Access-Token")]
+    #[schema(nullable = true, example = "X-Shopify-Access-Token")]
     pub name: Option<String>,
     /// Of `path`: the segment of the caller's path that is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, pattern = "^[A-Za-z0-9._~-]{4,128}$")]
+    #[schema(nullable = true, pattern = "^[A-Za-z0-9._~-]{4,128}$")]
     pub placeholder: Option<String>,
     /// The value, in which `{NAME}` is a secret, and `{basic:A,B}` the Basic credentials of two. Of
     /// `path` it may be left out where there is one secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "{access_token}")]
+    #[schema(nullable = true, example = "{access_token}")]
     pub value: Option<String>,
 }
 

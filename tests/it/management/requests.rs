@@ -251,6 +251,11 @@ async fn requests_are_counted_and_a_failing_connection_says_why() {
     ] {
         assert_eq!(sums(&admin, filter).await, expected, "{filter}");
     }
+    // What is said to be before all counts has a time that RFC 3339 knows, or is refused.
+    let early = get(&admin, "/stats?until=1970-01-01T00:10:00Z").await;
+    assert_eq!(early["stats"][0]["time"], "1970-01-01T00:00:00.000000Z", "{early}");
+    let before = admin.get(&format!("{V1}/stats?until=0000-01-01T00:00:05Z")).await;
+    assert_eq!(before.status, 400, "{before:?}");
     let callers = get(&admin, "/stats?integration=acme&per=caller").await["callers"].clone();
     assert_eq!((&callers[0]["caller"], &callers[0]["requests"]), (&json!("runner"), &json!(8)));
     assert_eq!(callers[0]["answered"]["2xx"], 3, "{callers}");
