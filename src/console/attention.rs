@@ -38,7 +38,7 @@ pub(super) fn section(context: &PageContext, survey: &StatusPage) -> Markup {
 /// The connections whose callers were refused, which is no failure of theirs.
 fn refused_callers(items: &Markup) -> Markup {
     html! {
-        section.attention aria-labelledby="refused" {
+        section.attention.mild aria-labelledby="refused" {
             h2 #refused { "Refused callers" }
             p.hint { "Nothing is wrong with these connections: what was asked of them is not allowed." }
             ul.plain { (items) }

@@ -524,6 +524,17 @@ async function events() {
   await page.getByLabel("Operator").fill("nobody");
   await press("Filter");
   await said("No event is like that.");
+  await go("/events");
+  await page.getByLabel("Until (UTC)").fill("2020-01-01T00:00");
+  await press("Filter");
+  await said("No event is like that.");
+  await go("/events");
+  const download = page.waitForEvent("download");
+  await page.getByRole("link", { name: "NDJSON" }).click();
+  assert.equal((await download).suggestedFilename(), "events.ndjson");
+  await follow("Check the chain");
+  await said("nothing was removed, moved or edited");
+  await look("events-check");
 }
 
 async function tokens() {
