@@ -30,8 +30,16 @@ async fn drive_to_end(
 ) {
     loop {
         // 1. Wait until the caller reads, and keep sending meanwhile.
-        let Ok(Ok(room)) = send_until(&mut lease, &mut body, frames.reserve()).await else {
-            return;
+        let room = match send_until(&mut lease, &mut body, frames.reserve()).await {
+            Ok(Ok(room)) => room,
+            Ok(Err(_nobody_reads)) => return,
+            // Without the error, a response that is cut would look whole.
+            Err(error) => {
+                if let Ok(room) = frames.reserve().await {
+                    room.send(Err(BodyFailure::RequestBody(error).into()));
+                }
+                return;
+            }
         };
         // 2. Read the next frame, and keep sending meanwhile.
         let next = poll_fn(|cx| {
@@ -59,15 +67,15 @@ async fn drive_to_end(
     while let Some(Ok(_unwanted)) = body.frame().await {}
 }
 
-/// Waits for `until` and sends the request meanwhile.
+/// Waits for `until` and sends the request meanwhile. An error is the request's body's.
 async fn send_until<F: Future>(
     lease: &mut ConnLease,
     body: &mut Outgoing,
     until: F,
-) -> Result<F::Output, SendError> {
+) -> Result<F::Output, BodyError> {
     let mut until = pin!(until);
     poll_fn(|cx| {
-        if let Poll::Ready(Err(error @ SendError::Body(_))) = lease.conn().poll_send(cx, body) {
+        if let Poll::Ready(Err(SendError::Body(error))) = lease.conn().poll_send(cx, body) {
             return Poll::Ready(Err(error));
         }
         until.as_mut().poll(cx).map(Ok)
