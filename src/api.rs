@@ -34,6 +34,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 use self::error::Error;
@@ -41,7 +42,7 @@ use crate::ca::LeafCache;
 use crate::http1::FramingFault;
 use crate::ledger::{LogBuffer, Metrics};
 use crate::listener::{ConnLimit, EarlyRefusal, Handler, InFlight, RequestBody};
-use crate::management::{ClientAddr, Management, RateLimits};
+use crate::management::{ClientAddr, Management, RateLimits, Refused};
 use crate::model::own_hosts::{OwnHosts, addressee};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
@@ -80,12 +81,15 @@ pub struct ApiState {
 #[derive(Clone, Debug)]
 pub struct Api {
     router: Router,
+    /// Requests that change something, which come to their end when their caller is gone.
+    errands: Tasks,
 }
 
 impl Api {
     /// The API over these state, and beside it what else is to be found at its listener: that is
     /// called by the same names, and its answers are stamped in the same way.
     pub fn new(state: ApiState, beside: Router) -> Self {
+        let errands = state.errands.clone();
         let router = routes::router()
             .fallback(nothing_here)
             .method_not_allowed_fallback(wrong_method)
@@ -93,7 +97,7 @@ impl Api {
             .merge(beside)
             .layer(from_fn_with_state(state, check_host))
             .layer(from_fn(stamp));
-        Self { router }
+        Self { router, errands }
     }
 
     /// The description of the API, as `/openapi.json` gives it.
@@ -113,9 +117,23 @@ impl Handler for Api {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddr(in_flight.conn().peer()));
         request.extensions_mut().insert(Arc::clone(in_flight.conn()));
-        let answered = self.router.clone().oneshot(request).await;
-        drop(in_flight);
-        answered
+        // A change has several steps, such as the revocation after a deletion: once it has begun,
+        // it is not cut short by a caller that goes away.
+        let (is_change, answer) =
+            (!request.method().is_safe(), self.router.clone().oneshot(request));
+        if !is_change {
+            let answered = answer.await;
+            drop(in_flight);
+            return answered;
+        }
+        let (done, answered) = oneshot::channel();
+        self.errands.spawn(async move {
+            let answered = Box::pin(answer).await;
+            drop(in_flight);
+            let _nobody_waits = done.send(answered);
+        });
+        let failed = || Error::refused(Refused::Internal, "the request").into_response();
+        answered.await.unwrap_or_else(|_panicked| Ok(failed()))
     }
 
     fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8> {

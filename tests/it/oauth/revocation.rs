@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::support::authorized::{OAUTH, through, world};
 use crate::support::documents::{Documents, ISSUER_HOST};
+use crate::support::operator::as_sent;
 use crate::support::origin::Origin;
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, OTHER_HOST, Provider};
-use crate::support::raw::{Answer, refused};
+use crate::support::raw::{Answer, Raw, refused};
+use crate::support::soon;
 use crate::support::world::Running;
 
 struct Scene {
@@ -67,6 +70,46 @@ async fn a_deleted_connections_tokens_are_revoked() {
     }
     let step = scene.step().await;
     assert_eq!((&step["outcome"], &step["connection"]), (&json!("done"), &json!("mine")));
+}
+
+/// A deletion that has begun comes to its end, whenever its caller goes away.
+#[tokio::test]
+async fn tokens_are_revoked_though_the_caller_has_gone() {
+    let scene = Scene::new().await;
+    scene.documents.set("POST /revoke", 200, &json!({}));
+    let names: Vec<_> = (0..16).map(|number| format!("mine{number}")).collect();
+    let mut tokens = Vec::new();
+    for (name, pause) in names.iter().zip(0..) {
+        scene.server.authorize(&scene.provider, name).await;
+        tokens.push(scene.server.authorized(name).await["refresh_token"].clone());
+        let line = format!("DELETE {OAUTH}/acme?name={name}");
+        let asked = as_sent(&scene.server.admin().token, &line, None);
+        let conn = TcpStream::connect(scene.server.api_address()).await.unwrap();
+        conn.set_zero_linger().unwrap();
+        let mut raw = Raw::over(conn);
+        raw.write(asked.bytes()).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // A socket without linger resets its conn.
+        drop(raw);
+    }
+    let mut gone = 0;
+    for (name, token) in names.iter().zip(tokens) {
+        if scene.server.send(&through(name)).await.status != 403 {
+            continue;
+        }
+        gone += 1;
+        let is_revoked = || {
+            let seen = scene.documents.origin.seen();
+            seen.iter().any(|seen| seen.form().0["token"] == token.as_str().unwrap())
+        };
+        soon(async {
+            while !is_revoked() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+    assert!(gone > 0, "no deletion was begun");
 }
 
 #[tokio::test]

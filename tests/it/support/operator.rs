@@ -107,7 +107,7 @@ pub(crate) const TOKENS: &str = "/api/keyferry/v1/tokens";
 /// The master key of instances that share a database.
 const SHARED_KEY: &str = "shared:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-fn as_sent(token: &str, line: &str, body: Option<Value>) -> Ask {
+pub(crate) fn as_sent(token: &str, line: &str, body: Option<Value>) -> Ask {
     let ask = stranger(line).field("Authorization", &format!("Bearer {token}"));
     match body {
         Some(body) => ask.field("Content-Type", "application/json").body(body.to_string()),
