@@ -23,6 +23,8 @@ pub(super) struct AnswerWriter {
     written: usize,
     /// Data that is written without a copy.
     data: Bytes,
+    /// Something was written that may still wait below, as TLS records do for the socket.
+    is_unflushed: bool,
     body: WriteState,
 }
 
@@ -126,20 +128,19 @@ impl AnswerWriter {
         Ok(())
     }
 
-    /// Writes what is encoded, and flushes it.
+    /// Writes what is encoded, and flushes it. Ready only once the socket has all of it.
     pub(super) fn poll_write<T: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut T,
         state: &ConnState,
     ) -> Poll<io::Result<()>> {
-        if self.ready.is_empty() && self.data.is_empty() {
+        if self.ready.is_empty() && self.data.is_empty() && !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
-        let written = self.poll_write_all(cx, io);
+        let written = self.poll_to_socket(cx, io);
         state.write_stalled(written.is_pending());
-        ready!(written)?;
-        Pin::new(io).poll_flush(cx)
+        written
     }
 
     /// Lets go of the memory that an idle conn does not need.
@@ -149,11 +150,12 @@ impl AnswerWriter {
         }
     }
 
-    fn poll_write_all<T: AsyncWrite + Unpin>(
+    fn poll_to_socket<T: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut T,
     ) -> Poll<io::Result<()>> {
+        self.is_unflushed = true;
         while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
             self.written += nonzero(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
         }
@@ -163,6 +165,8 @@ impl AnswerWriter {
             let count = nonzero(ready!(Pin::new(&mut *io).poll_write(cx, &self.data))?)?;
             self.data.advance(count);
         }
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.is_unflushed = false;
         Poll::Ready(Ok(()))
     }
 }
@@ -175,3 +179,50 @@ fn nonzero(count: usize) -> io::Result<usize> {
 const COALESCE_UP_TO: usize = 16 << 10;
 /// The largest buffer that an idle conn keeps for its next answer.
 const MAX_IDLE_CAPACITY: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::listener::conn_state::tests::state;
+
+    /// A conn that takes all, and has it flushed at the second try.
+    #[derive(Default)]
+    struct Buffering(usize);
+
+    impl AsyncWrite for Buffering {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0 += 1;
+            if self.0 < 3 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Over TLS the last record of an answer may wait for the socket when all is written.
+    #[test]
+    fn an_answer_is_written_once_it_is_flushed() {
+        let state = state(&AtomicU32::new(0).into());
+        let (mut writer, mut io) = (AnswerWriter::default(), Buffering::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        writer.push_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+        for _not_yet in 0..2 {
+            assert!(writer.poll_write(&mut cx, &mut io, &state).is_pending());
+        }
+        assert!(writer.poll_write(&mut cx, &mut io, &state).is_ready());
+        assert!(writer.poll_write(&mut cx, &mut io, &state).is_ready());
+        assert_eq!(io.0, 3, "nothing is flushed again");
+    }
+}

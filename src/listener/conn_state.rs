@@ -311,7 +311,7 @@ impl Drop for InFlight {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::super::ConnLimits;
@@ -319,7 +319,8 @@ mod tests {
     use super::*;
     use crate::http1::HeadLimits;
 
-    fn state(clock: &Arc<AtomicU32>) -> Arc<ConnState> {
+    /// The state of a conn by this clock.
+    pub(in crate::listener) fn state(clock: &Arc<AtomicU32>) -> Arc<ConnState> {
         let limits = ConnLimits {
             head: HeadLimits { max_bytes: 1, max_fields: 1 },
             head_timeout: Duration::ZERO,

@@ -135,7 +135,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
             }
             // 4. Read the rest of its body, or end the conn.
             if !terms.keeps_alive {
-                let all_read = feed.has_ended() && self.received.is_empty();
+                let all_read = feed.has_ended() && !poll_fn(|cx| self.poll_is_sent_more(cx)).await;
                 return if all_read { Http1End::Over } else { Http1End::Lingering };
             }
             if !poll_fn(|cx| self.poll_rest(cx, &mut feed)).await {
@@ -166,6 +166,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Tells at once whether there is more than was read: closing a socket with unread bytes may
+    /// destroy the answer (RFC 9112 §9.6).
+    fn poll_is_sent_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let more = matches!(self.received.poll_more(cx, &mut self.io), Poll::Ready(Ok(true)));
+        Poll::Ready(more || !self.received.is_empty())
     }
 
     /// Makes the handler's request of a head, and what the conn keeps of it.

@@ -194,20 +194,16 @@ impl Drop for BodyReader {
 }
 
 impl BodyFeeder {
-    /// The reader's present wish. Unless it is the next frame, the task of `cx` is woken when it
-    /// changes.
+    /// The reader's present wish. The task of `cx` is woken when it changes.
     pub(super) fn wish(&self, cx: &Context<'_>) -> ReaderWish {
         let mut channel = self.0.lock();
         if channel.is_dropped {
             return ReaderWish::Gone;
         }
-        if channel.is_wanted {
-            return ReaderWish::Next;
-        }
         if !channel.feeder.as_ref().is_some_and(|feeder| feeder.will_wake(cx.waker())) {
             channel.feeder = Some(cx.waker().clone());
         }
-        ReaderWish::Nothing
+        if channel.is_wanted { ReaderWish::Next } else { ReaderWish::Nothing }
     }
 
     /// Puts in what the reader has asked for; `None` is the end. After the last item nothing more

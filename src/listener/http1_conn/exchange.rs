@@ -110,8 +110,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
     ) -> B {
         self.encode_interim();
         let (head, body) = response.into_parts();
-        terms.keeps_alive &=
-            !self.state.is_draining() && !self.received.is_over() && feed.may_end_after_answer();
+        // Asked first: it also sees to it that no 100 follows the answer's head.
+        let may_end = feed.may_end_after_answer();
+        terms.keeps_alive &= may_end && !self.state.is_draining() && !self.received.is_over();
         self.writer.begin(&head, body.size_hint().exact(), terms);
         body
     }
@@ -270,6 +271,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
                 return Poll::Ready(feed.has_ended());
             };
             match feeder.wish(cx) {
+                // A conn that is to close does not wait for a body that nobody may want.
+                ReaderWish::Nothing | ReaderWish::Next if self.state.is_draining() => {
+                    return Poll::Ready(false);
+                }
                 ReaderWish::Nothing => return Poll::Pending,
                 ReaderWish::Next => match self.feed(cx, feed) {
                     Ok(Moved::On) => {}
