@@ -172,7 +172,12 @@ impl ConnectionHealth {
 
     /// The time of the last use, failure or refusal.
     pub fn last_noted(&self) -> i64 {
-        self.last_used.max(self.failed_at()).max(self.refusals.last_at())
+        self.last_counted().max(self.refusals.last_at())
+    }
+
+    /// The time of the last use or failure; 0 where callers were refused alone.
+    pub fn last_counted(&self) -> i64 {
+        self.last_used.max(self.failed_at())
     }
 
     /// Adds what another instance knows.

@@ -150,7 +150,7 @@ impl Store {
                 let rows: Vec<_> = used
                     .map(|HealthRow { integration, connection, health, .. }| {
                         let text = serde_json::to_string(health).unwrap_or_default();
-                        json!([integration, connection, health.last_noted(), text])
+                        json!([integration, connection, stored_time(health), text])
                     })
                     .collect();
                 let sql = work.pick(HEALTH_IN_SQLITE, HEALTH_IN_POSTGRES);
@@ -258,6 +258,16 @@ impl Store {
     }
 }
 
+/// The time by which stored health is kept: that of the last use or failure, which may take the
+/// place of what others have noted before. Where callers were refused alone it is negative, since
+/// that says nothing of the connection.
+fn stored_time(health: &ConnectionHealth) -> i64 {
+    match health.last_counted() {
+        0 => -health.last_noted(),
+        counted => counted,
+    }
+}
+
 /// Stores the rows of the JSON array `$1` for the instance `$2`.
 macro_rules! store_counts {
     ($rows:literal) => {
@@ -318,10 +328,10 @@ const PRUNE_COUNTS: &str = "DELETE FROM request_counts WHERE span = $1 AND start
 const TRIM_COUNTS: &str = "DELETE FROM request_counts WHERE span = $1 AND start <= \
     (SELECT start FROM request_counts WHERE span = $1 ORDER BY start DESC LIMIT 1 OFFSET $2)";
 
-/// Deletes health of before `$1`; and of before `$2`, where another instance has noted a request
-/// `$3` seconds later.
-const PRUNE_HEALTH: &str = "DELETE FROM connection_health WHERE last_used < $1 \
-    OR (last_used < $2 AND EXISTS (SELECT 1 FROM connection_health AS newer \
+/// Deletes health of before `$1`; and of before `$2`, where another instance has noted a use or a
+/// failure `$3` seconds later.
+const PRUNE_HEALTH: &str = "DELETE FROM connection_health WHERE ABS(last_used) < $1 \
+    OR (last_used >= 0 AND last_used < $2 AND EXISTS (SELECT 1 FROM connection_health AS newer \
     WHERE newer.integration = connection_health.integration \
     AND newer.connection = connection_health.connection \
     AND newer.last_used > connection_health.last_used + $3))";

@@ -1,5 +1,6 @@
 //! What the store promises, asked of both backends.
 
+mod health;
 mod history;
 mod home;
 mod killed;
