@@ -58,6 +58,11 @@ impl AuditReader<'_> {
         let mut callers = BTreeMap::<String, RequestCounts>::new();
         // 2. The rows of all instances, added up.
         if let Ok(persistence) = self.management.persistence() {
+            // Callers may have many rows.
+            let _turn = match wanted.by_caller {
+                true => Some(self.management.long_reads.acquire().await),
+                false => None,
+            };
             for CountRow { start: at, caller, counts } in
                 persistence.store().counts(&wanted).await?
             {

@@ -49,11 +49,13 @@ impl AuditEntry {
 }
 
 /// A value, in quotes where it needs them: some spreadsheets separate by semicolons. A spreadsheet
-/// takes one that begins like a formula for a text.
+/// takes one that begins like a formula for a text, and a terminal is told nothing.
 fn quoted(value: &str) -> String {
+    let is_told = |letter: char| letter.is_control() && !matches!(letter, '\t' | '\r' | '\n');
+    let value = value.replace(is_told, "\u{fffd}");
     let value = match value.as_bytes().first() {
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') => format!("'{value}"),
-        _ => value.to_owned(),
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n') => format!("'{value}"),
+        _ => value,
     };
     if value.contains(['"', ',', ';', '\t', '\r', '\n']) {
         return format!("\"{}\"", value.replace('"', "\"\""));

@@ -13,7 +13,7 @@ pub(in crate::console) async fn export(context: PageContext) -> PageResult {
     let reader = reader(&context).map_err(|refused| context.refuse(refused))?;
     let query = query(&context);
     let (mut text, mut left, mut after) = (String::new(), MAX_EXPORTED, None);
-    while left > 0 {
+    while left > 0 && text.len() < MAX_FILE_BYTES {
         let window = PageRange { after, before: None, limit: left.min(EVENTS_AT_ONCE) };
         let found =
             reader.list(&query, &window).await.map_err(|refused| context.refuse(refused))?;
@@ -36,6 +36,9 @@ pub(in crate::console) async fn export(context: PageContext) -> PageResult {
 
 /// The largest number of events in a file.
 pub(super) const MAX_EXPORTED: u32 = 10_000;
+
+/// The length of a file, in bytes, beyond which no further page is added.
+const MAX_FILE_BYTES: usize = 16 << 20;
 
 /// The number of events that are read at once.
 const EVENTS_AT_ONCE: u32 = 500;
