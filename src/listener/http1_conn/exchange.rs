@@ -74,10 +74,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
                 self.discard_unwanted(cx, feed);
                 return Poll::Ready(Some(answer));
             }
-            if self.encode_interim()
-                && let Poll::Ready(Err(_gone)) =
-                    self.writer.poll_write(cx, &mut self.io, &self.state)
-            {
+            // What waits of interim answers is written even if nothing else happens.
+            self.encode_interim();
+            if let Poll::Ready(Err(_gone)) = self.writer.poll_write(cx, &mut self.io, &self.state) {
                 return Poll::Ready(None);
             }
             match self.feed(cx, feed) {
@@ -91,13 +90,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> CallerConn<T> {
         }
     }
 
-    /// Encodes the interim answers that have come. `false` without any.
-    fn encode_interim(&mut self) -> bool {
-        let interim = self.state.take_interim();
-        for head in &interim {
-            self.writer.push_interim_head(head);
+    /// Encodes the interim answers that have come.
+    fn encode_interim(&mut self) {
+        for head in self.state.take_interim() {
+            self.writer.push_interim_head(&head);
         }
-        !interim.is_empty()
     }
 
     /// Encodes the head of an answer, gives its body, and notes whether the conn can carry another

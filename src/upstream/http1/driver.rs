@@ -35,6 +35,7 @@ async fn drive_to_end(
             Ok(Err(_nobody_reads)) => return,
             // Without the error, a response that is cut would look whole.
             Err(error) => {
+                drop(lease);
                 if let Ok(room) = frames.reserve().await {
                     room.send(Err(BodyFailure::RequestBody(error).into()));
                 }
