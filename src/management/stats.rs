@@ -59,10 +59,8 @@ impl AuditReader<'_> {
         // 2. The rows of all instances, added up.
         if let Ok(persistence) = self.management.persistence() {
             // Callers may have many rows.
-            let _turn = match wanted.by_caller {
-                true => Some(self.management.long_reads.acquire().await),
-                false => None,
-            };
+            let turn = self.management.long_reads.acquire();
+            let _turn = if wanted.by_caller { Some(turn.await) } else { None };
             for CountRow { start: at, caller, counts } in
                 persistence.store().counts(&wanted).await?
             {

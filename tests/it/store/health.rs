@@ -27,7 +27,9 @@ async fn left(home: &Home, later: (u16, Option<&'static str>)) -> (usize, u16) {
     store.prune_stats(then, kept, kept).await.unwrap();
     let rows = store.health(None, None, "third").await.unwrap();
     let mut merged = ConnectionHealth::default();
-    rows.iter().for_each(|row| merged.merge(&row.health));
+    for row in &rows {
+        merged.merge(&row.health);
+    }
     (rows.len(), merged.status)
 }
 
