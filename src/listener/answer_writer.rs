@@ -16,7 +16,7 @@ use crate::http1::{
 };
 
 /// The answer that is being written, and the bytes that the socket has not taken yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AnswerWriter {
     /// Encoded bytes: heads, framing, and data small enough to be copied.
     ready: Vec<u8>,

@@ -30,7 +30,6 @@ use crate::http1::{AnswerTerms, AnsweredMethod, FramingFault, HeadLimits, Reques
 use crate::model::target::encode_unparsable;
 
 /// An HTTP/1.1 conn.
-#[derive(Debug)]
 pub(super) struct CallerConn<T> {
     io: T,
     state: Arc<ConnState>,

@@ -12,10 +12,8 @@ use parking_lot::Mutex;
 use crate::http1::FramingFault;
 
 /// The body of a caller's request. It is read from the conn only as its reader asks for it.
-#[derive(Debug)]
 pub struct RequestBody(RequestSource);
 
-#[derive(Debug)]
 enum RequestSource {
     Empty,
     /// All of it arrived with the head.
@@ -44,7 +42,6 @@ pub enum RequestBodyError {
 type FedFrame = Result<Frame<Bytes>, RequestBodyError>;
 
 /// The end of a body's channel at which it is read.
-#[derive(Debug)]
 struct BodyReader {
     channel: Arc<Mutex<BodyChannel>>,
     /// The number of bytes left, where it is known.
@@ -52,11 +49,10 @@ struct BodyReader {
 }
 
 /// The end of a body's channel at which the conn puts in what arrives.
-#[derive(Debug)]
 pub(super) struct BodyFeeder(Arc<Mutex<BodyChannel>>);
 
 /// A channel for one item at a time, which is put in only when it is asked for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct BodyChannel {
     item: Option<FedFrame>,
     is_wanted: bool,
@@ -100,6 +96,13 @@ impl RequestBody {
     /// A body that comes over a stream of HTTP/2.
     pub(super) fn http2(body: Incoming) -> Self {
         Self(RequestSource::Http2(body))
+    }
+}
+
+/// Its bytes may be secret.
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
     }
 }
 

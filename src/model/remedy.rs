@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// What only a caller can end says nothing of the connection.
+    /// A failure that only a caller can end says nothing of the connection.
     #[test]
     fn what_the_caller_must_change_is_no_failure_of_the_connection() {
         for (kind, subject, who, ..) in REFUSALS {

@@ -17,7 +17,6 @@ use crate::listener::answer_writer::AnswerFailure;
 use crate::listener::request_body::{BodyFeeder, ReaderWish, RequestBodyError};
 
 /// The state of reading a request's body.
-#[derive(Debug)]
 pub(super) enum BodyFeed {
     /// It comes, and is passed on as its reader asks for it.
     Coming {

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use crate::http1::{BodyDecoder, FramingFault, HeadLimits, HeadScan, RequestHead};
 
 /// Received bytes. They are read into the stack first, so that a conn that waits holds no memory.
-#[derive(Debug, Default)]
+/// They have the caller's token, so that they are not printed.
+#[derive(Default)]
 pub(super) struct Received {
     /// The beginning of a head that is not complete.
     partial_head: Vec<u8>,

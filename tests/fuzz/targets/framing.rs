@@ -1,6 +1,6 @@
 //! Where a message ends. Input: up to eight places to cut, a zero, and the bytes of a conn.
 //!
-//! How the bytes arrive changes nothing. The former recognizer finds the same ends and faults. And
+//! The way in which the bytes arrive changes nothing. The former recognizer finds the same ends and faults. And
 //! one whole message is the same one, with the same fields, to two other readers: `httparse` with a
 //! plain reading of the body, and the HTTP library's server, which must never take a byte of the
 //! next message for this one's.

@@ -21,8 +21,8 @@ async fn failing(provider: &Provider, status: u16, body: &str) -> (Origin, Runni
     (origin, server)
 }
 
-/// Who must act upon a request, and why, by its entry, the list of entries and the log, which agree;
-/// and by the health of its connection.
+/// The one who must act upon a request, and why, by its entry, the list of entries and the log,
+/// which agree; and by the health of its connection.
 async fn blamed(server: &Running, answer: &Answer) -> (Value, String) {
     let id = answer.field("x-keyferry-request-id");
     let (admin, path) = (server.admin(), format!("/api/keyferry/v1/requests/{id}"));
